@@ -1,0 +1,174 @@
+"""Scenes: what is on a collage, composed from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsagent.training.world import paste
+from rsagent.training.world.names import clashes, entries
+from rsagent.training.world.stock import Pixels, ground_paths, load
+
+Split = Literal["train", "val", "test"]
+SPOTS = 8
+SHRINKS = (1.0, 0.75, 0.55, 0.4)
+MAX_ENLARGEMENT = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What scenes are like.
+
+    `side` is an object's longer side as a fraction of the scene's shorter one, drawn log-uniformly;
+    `overlap` the most of an earlier object's pixels that later ones may cover; `repeat` the
+    probability that a scene holds a second instance of one of its names.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    count: tuple[int, int] = (1, 7)
+    side: tuple[float, float] = (0.16, 0.5)
+    overlap: float = 0.1
+    repeat: float = 0.25
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One object: `mask` bool [H, W] of its visible pixels; `box` xyxy, px, tight around them, end exclusive."""
+
+    name: str
+    name_id: int
+    stamp: int
+    mask: NDArray[np.bool_]
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture, uint8 RGB [H, W, 3], and its objects in paint order; masks are disjoint."""
+
+    image: Pixels
+    objects: tuple[Placed, ...]
+    seed: int
+
+
+@dataclass
+class _Sheet:
+    """A scene while it is painted: colours 0..1, the owner of each pixel (0 none), pixels first painted."""
+
+    canvas: paste.Patch
+    owner: NDArray[np.uint8]
+    painted: list[int]
+
+    def covers_little(self, solid: NDArray[np.bool_], top: int, left: int, limit: float) -> bool:
+        """Whether every earlier object would still show all but `limit` of what was painted of it."""
+        region = self.owner[top : top + solid.shape[0], left : left + solid.shape[1]]
+        hit = np.bincount(region[solid], minlength=1)
+        if not hit[1:].any():
+            return True
+        seen = np.bincount(self.owner.ravel(), minlength=len(self.painted) + 1)
+        seen[: len(hit)] -= hit
+        return all(seen[i + 1] >= (1 - limit) * n for i, n in enumerate(self.painted))
+
+
+class World:
+    """All scenes of a split.
+
+    `names` takes the first so many names of the table (all by default). Raises MaterialMissing when
+    the Debian packages are absent, ValueError when the split is unknown.
+    """
+
+    def __init__(self, split: Split, cache: Path | None = None, names: int | None = None) -> None:
+        paths = ground_paths(split)
+        if not paths:
+            raise ValueError(f"no split {split!r}: choose train, val or test")
+        stock = load(cache)
+        self.split: Split = split
+        self.entries = entries()[:names]
+        self.names = tuple(entry.name for entry in self.entries)
+        self._grounds = tuple(stock.grounds[path] for path in paths)
+        self._stamps = tuple(stamp for entry in entries() for stamp in entry.stamps)
+        self._cutouts = tuple(stock.cutouts[stamp] for stamp in self._stamps)
+        ids = {stamp: number for number, stamp in enumerate(self._stamps)}
+        self._shown = tuple(tuple(ids[stamp] for stamp in entry.stamps) for entry in self.entries)
+
+    def scene(self, seed: int, recipe: Recipe | None = None) -> Scene:
+        """The scene of a seed; the same for the same split, seed, recipe and names."""
+        recipe = recipe or Recipe()
+        digest = hashlib.sha256(f"{self.split}:{seed}".encode()).digest()
+        rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16])))
+        backdrop = paste.ground(self._grounds[int(rng.integers(len(self._grounds)))], recipe.size, rng)
+        sheet = _Sheet(backdrop.astype(np.float32) * np.float32(1 / 255), np.zeros(recipe.size, np.uint8), [])
+        placed = []
+        for name in self._cast(recipe, rng):
+            stamp = self._shown[name][int(rng.integers(len(self._shown[name])))]
+            if self._place(sheet, stamp, recipe, rng):
+                placed.append((name, stamp))
+        image = np.rint(sheet.canvas * 255).clip(0, 255).astype(np.uint8)
+        found = (self._placed(sheet.owner == i + 1, *ids) for i, ids in enumerate(placed))
+        return Scene(image, tuple(found), seed)
+
+    def _cast(self, recipe: Recipe, rng: np.random.Generator) -> list[int]:
+        """Name ids for a scene: no two that could be taken for each other, one of them perhaps twice."""
+        count = int(rng.integers(recipe.count[0], recipe.count[1] + 1))
+        twice = count > 1 and rng.random() < recipe.repeat
+        cast: list[int] = []
+        for name in rng.permutation(len(self.names))[: 4 * count].tolist():
+            if len(cast) < count - twice and not clashes()[name] & set(cast):
+                cast.append(name)
+        if twice:
+            cast.insert(int(rng.integers(len(cast) + 1)), cast[int(rng.integers(len(cast)))])
+        return cast
+
+    def _place(self, sheet: _Sheet, stamp: int, recipe: Recipe, rng: np.random.Generator) -> bool:
+        """Paint a stamp where it covers little of the others, smaller when it does not fit."""
+        short = min(recipe.size)
+        low, high = np.log(recipe.side[0]), np.log(recipe.side[1])
+        levels = self._cutouts[stamp]
+        side = min(float(np.exp(rng.uniform(low, high))) * short, MAX_ENLARGEMENT * max(levels[0].shape[:2]))
+        look = paste.draw_look(rng)
+        for shrink in SHRINKS:
+            if side * shrink < recipe.side[0] * short and shrink < 1:
+                return False
+            piece = paste.patch(levels, side * shrink, look)
+            room = (recipe.size[0] - piece.shape[0], recipe.size[1] - piece.shape[1])
+            if min(room) >= 0 and self._spot(sheet, piece, room, recipe.overlap, rng):
+                return True
+        return False
+
+    def _spot(
+        self, sheet: _Sheet, piece: paste.Patch, room: tuple[int, int], limit: float, rng: np.random.Generator
+    ) -> bool:
+        solid = piece[..., 3] >= 0.5
+        for _ in range(SPOTS):
+            top, left = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
+            if solid.any() and sheet.covers_little(solid, top, left, limit):
+                self._paint(sheet, piece, solid, (top, left), rng)
+                return True
+        return False
+
+    def _paint(
+        self,
+        sheet: _Sheet,
+        piece: paste.Patch,
+        solid: NDArray[np.bool_],
+        at: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> None:
+        if rng.random() < 0.3:
+            reach = max(piece.shape[:2]) * 0.05
+            shift = (int(rng.uniform(0, 2) * reach), int(rng.uniform(-1, 1) * reach))
+            paste.shade(sheet.canvas, piece, *at, shift, rng.uniform(0.2, 0.5))
+        paste.lay(sheet.canvas, piece, *at)
+        region = sheet.owner[at[0] : at[0] + solid.shape[0], at[1] : at[1] + solid.shape[1]]
+        region[solid] = len(sheet.painted) + 1
+        sheet.painted.append(int(solid.sum()))
+
+    def _placed(self, mask: NDArray[np.bool_], name: int, stamp: int) -> Placed:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+        return Placed(self.names[name], name, stamp, mask, box)
