@@ -18,36 +18,31 @@ Size = Annotated[tuple[int, int], typer.Option(help="height and width, px")]
 
 
 @app.command()
-def bench(count: int = 500, size: Size = (224, 224), split: str = "train") -> None:
+def bench(count: int = 500, size: Size = (224, 224), split: Split = "train") -> None:
     """Print scenes a second, on one thread."""
     cv2.setNumThreads(1)
-    world, recipe = World(_split(split)), Recipe(size=size)
+    world, recipe = World(split), Recipe(size=size)
     start, cpu = time.perf_counter(), time.process_time()
     placed = sum(len(world.scene(seed, recipe).objects) for seed in range(count))
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    typer.echo(f"{count / wall:.0f} scenes/s wall, {count / cpu:.0f} scenes/s of CPU, {placed / count:.2f} objects each")
+    typer.echo(
+        f"{count / wall:.0f} scenes/s wall, {count / cpu:.0f} scenes/s of CPU, {placed / count:.2f} objects each"
+    )
 
 
 @app.command()
 def sheet(
     out: Annotated[Path, typer.Option("-o", "--out")] = Path("sheet.png"),
-    split: str = "train",
+    split: Split = "train",
     size: Size = (224, 224),
     count: int = 24,
     first: int = 0,
     columns: int = 6,
 ) -> None:
     """Write a contact sheet."""
-    world, recipe = World(_split(split)), Recipe(size=size)
+    world, recipe = World(split), Recipe(size=size)
     tiles = [tile(world.scene(seed, recipe), ()) for seed in range(first, first + count)]
     cv2.imwrite(str(out), cv2.cvtColor(contact(tiles, columns), cv2.COLOR_RGB2BGR))
-
-
-def _split(name: str) -> Split:
-    for split in ("train", "val", "test"):
-        if name == split:
-            return split  # type: ignore[return-value]
-    raise typer.BadParameter(f"{name!r}: choose train, val or test")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,12 @@ class Entry:
 def read_table(name: str) -> tuple[tuple[str, ...], ...]:
     """Rows of a tab-separated table of this package, without comments and blank lines."""
     text = files(__package__).joinpath(name).read_text(encoding="utf-8")
-    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     return tuple(tuple(line.split("\t")) for line in lines)
 
 
-def _listed(cell: str) -> tuple[str, ...]:
+def listed(cell: str) -> tuple[str, ...]:
+    """The parts of a cell that are separated by bars."""
     return tuple(part for part in cell.split("|") if part)
 
 
@@ -37,7 +38,7 @@ def _listed(cell: str) -> tuple[str, ...]:
 def entries() -> tuple[Entry, ...]:
     """The whole table, the commonest things first."""
     rows = read_table("names.tsv")
-    return tuple(Entry(n, _listed(a), _listed(k), _listed(s)) for n, a, k, s in rows)
+    return tuple(Entry(n, listed(a), listed(k), listed(s)) for n, a, k, s in rows)
 
 
 def words(phrase: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from rsagent.training.world import paste
 from rsagent.training.world.names import clashes, entries
-from rsagent.training.world.stock import Pixels, ground_paths, load
+from rsagent.training.world.stock import Pixels, grounds, load
 
 Split = Literal["train", "val", "test"]
 SPOTS = 8
 SHRINKS = (1.0, 0.75, 0.55, 0.4)
 MAX_ENLARGEMENT = 3.0
+MIN_AREA = 0.0015  # of the scene: thin things (a key, a spade) are drawn larger rather than lost
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,16 @@ class _Sheet:
         return all(seen[i + 1] >= (1 - limit) * n for i, n in enumerate(self.painted))
 
 
+def _draw_side(recipe: Recipe, rng: np.random.Generator) -> float:
+    low, high = np.log(recipe.side)
+    return float(np.exp(rng.uniform(low, high))) * min(recipe.size)
+
+
+def _fill(cutout: Pixels) -> float:
+    """Solid pixels as a fraction of the square of the longer side."""
+    return float(np.count_nonzero(cutout[..., 3] >= 128) / max(cutout.shape[:2]) ** 2)
+
+
 class World:
     """All scenes of a split.
 
@@ -83,16 +94,18 @@ class World:
     """
 
     def __init__(self, split: Split, cache: Path | None = None, names: int | None = None) -> None:
-        paths = ground_paths(split)
-        if not paths:
+        pictures = [ground for ground in grounds() if ground.split == split]
+        if not pictures:
             raise ValueError(f"no split {split!r}: choose train, val or test")
         stock = load(cache)
         self.split: Split = split
         self.entries = entries()[:names]
         self.names = tuple(entry.name for entry in self.entries)
-        self._grounds = tuple(stock.grounds[path] for path in paths)
+        self._grounds = tuple((stock.grounds[g.path], self._barred(g.shows)) for g in pictures)
         self._stamps = tuple(stamp for entry in entries() for stamp in entry.stamps)
         self._cutouts = tuple(stock.cutouts[stamp] for stamp in self._stamps)
+        self._legible = {stamp for entry in entries() if "road sign" in entry.kinds for stamp in entry.stamps}
+        self._fill = tuple(_fill(levels[-1]) for levels in self._cutouts)
         ids = {stamp: number for number, stamp in enumerate(self._stamps)}
         self._shown = tuple(tuple(ids[stamp] for stamp in entry.stamps) for entry in self.entries)
 
@@ -101,10 +114,11 @@ class World:
         recipe = recipe or Recipe()
         digest = hashlib.sha256(f"{self.split}:{seed}".encode()).digest()
         rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16])))
-        backdrop = paste.ground(self._grounds[int(rng.integers(len(self._grounds)))], recipe.size, rng)
+        picture, barred = self._grounds[int(rng.integers(len(self._grounds)))]
+        backdrop = paste.ground(picture, recipe.size, rng)
         sheet = _Sheet(backdrop.astype(np.float32) * np.float32(1 / 255), np.zeros(recipe.size, np.uint8), [])
         placed = []
-        for name in self._cast(recipe, rng):
+        for name in self._cast(recipe, barred, rng):
             stamp = self._shown[name][int(rng.integers(len(self._shown[name])))]
             if self._place(sheet, stamp, recipe, rng):
                 placed.append((name, stamp))
@@ -112,25 +126,32 @@ class World:
         found = (self._placed(sheet.owner == i + 1, *ids) for i, ids in enumerate(placed))
         return Scene(image, tuple(found), seed)
 
-    def _cast(self, recipe: Recipe, rng: np.random.Generator) -> list[int]:
+    def _barred(self, shows: tuple[str, ...]) -> frozenset[int]:
+        """Ids of the names a picture already shows, and of those that could be taken for them."""
+        ids = [number for number, entry in enumerate(entries()) if entry.name in shows]
+        return frozenset(ids).union(*(clashes()[number] for number in ids))
+
+    def _cast(self, recipe: Recipe, barred: frozenset[int], rng: np.random.Generator) -> list[int]:
         """Name ids for a scene: no two that could be taken for each other, one of them perhaps twice."""
         count = int(rng.integers(recipe.count[0], recipe.count[1] + 1))
         twice = count > 1 and rng.random() < recipe.repeat
         cast: list[int] = []
         for name in rng.permutation(len(self.names))[: 4 * count].tolist():
-            if len(cast) < count - twice and not clashes()[name] & set(cast):
+            if len(cast) < count - twice and name not in barred and not clashes()[name] & set(cast):
                 cast.append(name)
-        if twice:
+        if twice and cast:
             cast.insert(int(rng.integers(len(cast) + 1)), cast[int(rng.integers(len(cast)))])
         return cast
 
     def _place(self, sheet: _Sheet, stamp: int, recipe: Recipe, rng: np.random.Generator) -> bool:
         """Paint a stamp where it covers little of the others, smaller when it does not fit."""
         short = min(recipe.size)
-        low, high = np.log(recipe.side[0]), np.log(recipe.side[1])
         levels = self._cutouts[stamp]
-        side = min(float(np.exp(rng.uniform(low, high))) * short, MAX_ENLARGEMENT * max(levels[0].shape[:2]))
+        side = min(_draw_side(recipe, rng), MAX_ENLARGEMENT * max(levels[0].shape[:2]))
+        side = max(side, np.sqrt(MIN_AREA * recipe.size[0] * recipe.size[1] / self._fill[stamp]))
         look = paste.draw_look(rng)
+        if self._stamps[stamp] in self._legible:
+            look = replace(look, mirror=False)
         for shrink in SHRINKS:
             if side * shrink < recipe.side[0] * short and shrink < 1:
                 return False

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from rsagent.training.world.names import entries, read_table
+from rsagent.training.world.names import entries, listed, read_table
 
 LAYOUT = "3"
 CUTOUT_SIDES = (480, 320, 160, 80, 40)
@@ -66,9 +66,20 @@ def default_cache() -> Path:
     return Path(chosen) if chosen else Path(home) / "rsagent" / "world"
 
 
-def ground_paths(split: str) -> tuple[str, ...]:
-    """The pictures of a split, as paths under a data folder."""
-    return tuple(path for name, path in read_table("grounds.tsv") if name == split)
+@dataclass(frozen=True)
+class Ground:
+    """A picture to paste on: its split, its path under a data folder, names of things already in it."""
+
+    split: str
+    path: str
+    shows: tuple[str, ...]
+
+
+@cache
+def grounds() -> tuple[Ground, ...]:
+    """All pictures, of every split."""
+    rows = ((*row, "")[:3] for row in read_table("grounds.tsv"))
+    return tuple(Ground(split, path, listed(shows)) for split, path, shows in rows)
 
 
 def _read(path: Path, flags: int) -> Pixels:
@@ -126,7 +137,7 @@ def _build(target: Path) -> None:
     try:
         stamps = [stamp for entry in entries() for stamp in entry.stamps]
         _write(part, "cutouts", stamps, _cutout)
-        _write(part, "grounds", [path for _, path in read_table("grounds.tsv")], _ground)
+        _write(part, "grounds", [ground.path for ground in grounds()], _ground)
         part.rename(target)
     except OSError:
         # Another process finished the same folder first: its content is the same.
@@ -146,7 +157,8 @@ def _open(folder: Path, kind: str) -> dict[str, tuple[Pixels, ...]]:
 
 
 def _version() -> str:
-    tables = repr((LAYOUT, CUTOUT_SIDES, GROUND_SIDES, [e.stamps for e in entries()], read_table("grounds.tsv")))
+    sides = (CUTOUT_SIDES, GROUND_SIDES)
+    tables = repr((LAYOUT, sides, [e.stamps for e in entries()], [g.path for g in grounds()]))
     return hashlib.sha256(tables.encode()).hexdigest()[:12]
 
 
