@@ -1,0 +1,1 @@
+"""The episode: state, actions, stops, dialects, rendering, and the loop that drives them."""

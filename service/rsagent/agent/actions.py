@@ -58,7 +58,8 @@ class MalformedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Text that is no valid action. `advice` names the valid values, for the policy; `excerpt` is at most 200 characters."""
+    """Text that is no valid action. `excerpt` is at most 200 characters of it; `advice` tells the policy what is
+    valid."""
 
     kind: MalformedKind
     excerpt: str

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsagent.agent.actions import Action
+from rsagent.errors import RSAgentError
 from rsagent.geometry import Box, Frame
 from rsagent.policy.protocol import History, PolicyTurn, ViewSpec
 from rsagent.segmenter.protocol import ImageId, Logits, Mask
@@ -121,11 +122,12 @@ class EpisodeState:
 @dataclass(frozen=True, slots=True, eq=False)
 class EpisodeResult:
     """How it ended. `masks` are the submitted objects (the latest mask where a budget ended it), `complete` whether
-    the policy itself said so."""
+    the policy itself said so; `error` is what an `engine_error` or a `deadline` came from."""
 
     state: EpisodeState
     stop: StopReason
     masks: tuple[MaskRecord, ...]
+    error: RSAgentError | None = None
 
     @property
     def complete(self) -> bool:

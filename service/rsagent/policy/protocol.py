@@ -6,7 +6,7 @@ came before. An image part is named by the hash of its pixels: an engine that ha
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -114,7 +114,9 @@ class Policy(Protocol):
     @property
     def view(self) -> ViewSpec: ...
 
-    def act(self, history: History, sampling: Sampling, deadline: Deadline) -> AsyncIterator[TextDelta | PolicyTurn]:
+    def act(
+        self, history: History, sampling: Sampling, deadline: Deadline
+    ) -> AsyncGenerator[TextDelta | PolicyTurn, None]:
         """Stream one assistant turn: any number of `TextDelta`, then exactly one `PolicyTurn` with the same text.
 
         Closing the iterator early frees the engine's slot. Raises PolicyError when the engine fails, Overloaded
