@@ -1,0 +1,146 @@
+"""A Qwen2.5-VL or Qwen3-VL checkpoint: found by path or hub id, loaded, and asked what it speaks.
+
+Weights are safetensors and no code of a checkpoint is ever run. A file `rsagent.json` beside `config.json` may say
+`{"dialect": "nano", "max_pixels": 50176, "factor": 32}`; what it leaves out follows from the architecture.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rsagent import _torchvision
+from rsagent.errors import CheckpointError
+from rsagent.policy.protocol import ViewSpec
+from rsagent.policy.settings import LocalPolicySettings
+
+NANO = Path(__file__).parent / "weights" / "nano"
+DIALECTS = {"qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl"}
+FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A model with what belongs to it. `model` is a `Qwen…ForConditionalGeneration`, `tokenizer` a fast one."""
+
+    name: str
+    dialect: str
+    view: ViewSpec
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end a turn."""
+        generation = self.model.generation_config.eos_token_id
+        several = generation if isinstance(generation, list) else [generation]
+        ends = {*several, self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+        return frozenset(end for end in ends if isinstance(end, int) and end != self.tokenizer.unk_token_id)
+
+
+def load(settings: LocalPolicySettings) -> Checkpoint:
+    """Load what `settings.checkpoint` names. Raises CheckpointError, whose message names the fix."""
+    directory = locate(settings.checkpoint, settings.revision)
+    config = _read_json(directory / "config.json")
+    if config.get("model_type") not in DIALECTS:
+        raise CheckpointError(f"{settings.checkpoint!r} is a {config.get('model_type')!r}; use one of {sorted(DIALECTS)}")
+    device = _device(settings.device)
+    model = _model(directory, _dtype(settings, device), settings.checkpoint).to(device).eval()
+    return bundle(model, directory, settings.checkpoint, settings.max_pixels)
+
+
+def bundle(model: Any, directory: Path, name: str, max_pixels: int) -> Checkpoint:
+    """A model in memory with the tokenizer, image processor and `rsagent.json` of `directory`."""
+    _torchvision.prepare()
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        processor = AutoImageProcessor.from_pretrained(directory)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{name!r} lacks a tokenizer or an image processor; save them beside it") from error
+    tokenizer.chat_template = tokenizer.chat_template or _legacy_template(directory, name)
+    said = _read_json(directory / "rsagent.json") if (directory / "rsagent.json").exists() else {}
+    view = _view(processor, said, max_pixels)
+    return Checkpoint(name, said.get("dialect", DIALECTS[model.config.model_type]), view, model, tokenizer, processor)
+
+
+def locate(name: str, revision: str | None = None) -> Path:
+    """The directory of a checkpoint; a hub id is fetched, or found in the hub's cache when `HF_HUB_OFFLINE` is set."""
+    path = NANO if name == "nano" else Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name == "nano" or name.count("/") != 1 or name.startswith((".", "~", "/")):
+        raise CheckpointError(f"no checkpoint directory {name!r}; set the policy's checkpoint to one that exists")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as error:
+        advice = "fetch it once with `hf download`, unset HF_HUB_OFFLINE, or give the path of a directory"
+        raise CheckpointError(f"checkpoint {name!r} is neither a directory nor to be had from the hub: {advice}") from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise CheckpointError(f"no device {name!r}; use 'auto', 'cpu' or 'cuda'") from error
+
+
+def _dtype(settings: LocalPolicySettings, device: torch.device) -> str:
+    if settings.dtype != "auto":
+        return settings.dtype
+    return "float32" if device.type == "cpu" else "auto"
+
+
+def _model(directory: Path, dtype: str, name: str) -> Any:
+    """The model on the CPU, every weight of it read from the files: transformers would only warn and fill in noise."""
+    _torchvision.prepare()
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            directory, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{name!r} does not load: it needs whole *.safetensors that fit config.json") from error
+    lacking = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if lacking:
+        raise CheckpointError(f"{name!r} lacks {len(lacking)} weights, {lacking[0]} among them; save the whole model")
+    if "sliding_attention" in (getattr(model.config.text_config, "layer_types", None) or ()):
+        raise CheckpointError(f"{name!r} uses sliding-window attention, which is not supported; serve it with vLLM")
+    return model
+
+
+def _view(processor: Any, said: dict[str, Any], max_pixels: int) -> ViewSpec:
+    """The largest and smallest view that the checkpoint's own image processor would leave alone."""
+    factor = int(said.get("factor", processor.patch_size * processor.merge_size))
+    largest = int(said.get("max_pixels", min(max_pixels, processor.size["longest_edge"])))
+    smallest = int(said.get("min_pixels", processor.size["shortest_edge"]))
+    return ViewSpec(max_pixels=largest, factor=factor, min_pixels=min(smallest, largest))
+
+
+def _legacy_template(directory: Path, name: str) -> str:
+    path = directory / "chat_template.json"
+    template = _read_json(path).get("chat_template") if path.exists() else None
+    if not isinstance(template, str):
+        raise CheckpointError(f"{name!r} has no chat template; add chat_template.jinja to it")
+    return template
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} of the checkpoint is missing or no JSON; export the checkpoint anew") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.name} of the checkpoint is no JSON object; export the checkpoint anew")
+    return value
