@@ -1,0 +1,49 @@
+# Two commands do all the set-up: `make serve` and `make test`. Both start from nothing but Python 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8080
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help serve test lint types tests bench lock clean
+
+help:  ## Show these targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.installed  ## Set up and serve on 127.0.0.1:8080 (HOST=, PORT= to change it).
+	$(BIN)/rsagent serve --host $(HOST) --port $(PORT)
+
+test: lint types tests  ## Set up and run the linter, the type checker and every test that needs no GPU.
+
+lint: $(VENV)/.developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.developed
+	$(BIN)/mypy
+
+tests: $(VENV)/.developed
+	$(BIN)/pytest -m "not gpu"
+
+bench: $(VENV)/.developed  ## Measure this machine: overlays, turns, first mask, memory.
+	$(BIN)/python -m loadtests
+
+lock: $(VENV)/.developed  ## Write the locks anew from pyproject.toml.
+	$(BIN)/python deploy/lock.py
+
+clean:  ## Remove the environment.
+	rm -rf $(VENV)
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "installing the locked packages into $(VENV) (a few minutes the first time)"
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.developed: requirements-dev.lock $(VENV)/.installed
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@

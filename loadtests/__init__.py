@@ -1,0 +1,1 @@
+"""Measurements of speed and memory. They report; no test depends on them."""

@@ -1,0 +1,66 @@
+"""`python -m rsagent.evaluation`: the shipped agent, or any other, on held-out collages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rsagent import settings
+from rsagent.agent.state import Budget
+from rsagent.evaluation.play import Played, play
+from rsagent.evaluation.report import summary, table
+from rsagent.evaluation.samples import Sample, collages
+from rsagent.service import open_service
+
+console = Console()
+
+
+def main(
+    count: Annotated[int, typer.Option(help="Requests to play, the kinds in equal shares.")] = 300,
+    seed: Annotated[int, typer.Option(help="Which scenes: another seed, other scenes.")] = 0,
+    turns: Annotated[
+        str, typer.Option(help="Turn budgets to compare, each a full run over the same requests.")
+    ] = "1,8",
+    at_once: Annotated[int, typer.Option(help="Requests in flight.")] = 8,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write all figures there as JSON.")] = None,
+) -> None:
+    """Score the configured agent on held-out collages: gIoU by kind of request, one-shot (1 turn) and multi-turn.
+
+    Settings come from the environment as for `rsagent serve` (RSAGENT_…), so that another checkpoint or a policy
+    server is evaluated by the same command.
+    """
+    samples = collages(count, seed=seed)
+    budgets = [int(budget) for budget in turns.split(",")]
+    runs = asyncio.run(_runs(samples, budgets, at_once))
+    console.print(table(runs))
+    if out:
+        figures = {name: summary(played) for name, played in runs.items()}
+        out.write_text(json.dumps({"count": count, "seed": seed, "runs": figures}, indent=1) + "\n")
+        console.print(f"all figures: {out}")
+
+
+async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict[str, list[Played]]:
+    runs: dict[str, list[Played]] = {}
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    async with open_service(settings.load()) as service:
+        with bar:
+            for turns in budgets:
+                name = "one-shot" if turns == 1 else f"up to {turns} turns"
+                task = bar.add_task(name, total=len(samples))
+                runs[name] = await play(
+                    service.runner, samples, Budget(turns=turns), at_once=at_once, done=lambda _, t=task: bar.advance(t)
+                )
+    return runs
+
+
+if __name__ == "__main__":
+    typer.run(main)
