@@ -48,11 +48,13 @@ def same(one: Scene, other: Scene) -> bool:
 @settings(max_examples=40, deadline=None)
 def test_a_scene_is_exact_and_within_its_recipe(world: World, seed: int, recipe: Recipe) -> None:
     scene = world.scene(seed, recipe)
-    assert scene.image.shape == (*recipe.size, 3) and scene.image.dtype == np.uint8
+    assert scene.image.shape == (*recipe.size, 3)
+    assert scene.image.dtype == np.uint8
     assert len(scene.objects) <= recipe.count[1]
     assert not len(scene.objects) or np.sum([o.mask for o in scene.objects], axis=0).max() == 1
     for placed in scene.objects:
-        assert placed.mask.shape == recipe.size and placed.mask.dtype == np.bool_
+        assert placed.mask.shape == recipe.size
+        assert placed.mask.dtype == np.bool_
         assert placed.name == world.names[placed.name_id]
         rows, columns = np.nonzero(placed.mask)
         assert placed.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -90,7 +92,8 @@ def test_repeat_brings_a_second_instance(world: World) -> None:
 def test_only_the_first_names_appear() -> None:
     few = World("val", names=12)
     seen = {o.name for seed in range(30) for o in few.scene(seed).objects}
-    assert seen == set(few.names) and len(few.names) == 12
+    assert seen == set(few.names)
+    assert len(few.names) == 12
 
 
 def test_an_unknown_split_is_refused() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsagent.training.world import paste
-from rsagent.training.world.names import clashes, entries
+from rsagent.training.world.names import clashes, entries, read_table
 from rsagent.training.world.stock import Pixels, grounds, load
 
 Split = Literal["train", "val", "test"]
@@ -105,6 +105,7 @@ class World:
         self._stamps = tuple(stamp for entry in entries() for stamp in entry.stamps)
         self._cutouts = tuple(stock.cutouts[stamp] for stamp in self._stamps)
         self._legible = {stamp for entry in entries() if "road sign" in entry.kinds for stamp in entry.stamps}
+        self._colours = dict(read_table("colours.tsv"))
         self._fill = tuple(_fill(levels[-1]) for levels in self._cutouts)
         ids = {stamp: number for number, stamp in enumerate(self._stamps)}
         self._shown = tuple(tuple(ids[stamp] for stamp in entry.stamps) for entry in self.entries)
@@ -112,8 +113,7 @@ class World:
     def scene(self, seed: int, recipe: Recipe | None = None) -> Scene:
         """The scene of a seed; the same for the same split, seed, recipe and names."""
         recipe = recipe or Recipe()
-        digest = hashlib.sha256(f"{self.split}:{seed}".encode()).digest()
-        rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16])))
+        rng = self._dice(seed)
         picture, barred = self._grounds[int(rng.integers(len(self._grounds)))]
         backdrop = paste.ground(picture, recipe.size, rng)
         sheet = _Sheet(backdrop.astype(np.float32) * np.float32(1 / 255), np.zeros(recipe.size, np.uint8), [])
@@ -125,6 +125,18 @@ class World:
         image = np.rint(sheet.canvas * 255).clip(0, 255).astype(np.uint8)
         found = (self._placed(sheet.owner == i + 1, *ids) for i, ids in enumerate(placed))
         return Scene(image, tuple(found), seed)
+
+    def colour(self, stamp: int) -> str:
+        """The colour word of a stamp, for names whose stamps differ in colour; "" for all others."""
+        return self._colours.get(self._stamps[stamp], "")
+
+    def in_the_ground(self, seed: int) -> frozenset[int]:
+        """Ids of the names that the photograph under the scene of this seed shows, or may be taken to show."""
+        return self._grounds[int(self._dice(seed).integers(len(self._grounds)))][1]
+
+    def _dice(self, seed: int) -> np.random.Generator:
+        digest = hashlib.sha256(f"{self.split}:{seed}".encode()).digest()
+        return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16])))
 
     def _barred(self, shows: tuple[str, ...]) -> frozenset[int]:
         """Ids of the names a picture already shows, and of those that could be taken for them."""

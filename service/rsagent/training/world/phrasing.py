@@ -1,0 +1,172 @@
+"""How people put a request: phrasings for training, and others held out for evaluation."""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+from rsagent.training.world.layout import Extreme, Side
+
+Voice = Literal["train", "heldout"]
+Wording = dict[Voice, tuple[str, ...]]
+
+FRAMES: Wording = {
+    "train": (
+        "{np}",
+        "{np}",
+        "find {np}",
+        "segment {np}",
+        "show me {np}",
+        "where {be} {np}?",
+        "select {np}",
+        "mask {np}",
+        "please segment {np}",
+        "can you find {np}?",
+        "highlight {np}",
+        "cut out {np}",
+        "I am looking for {np}",
+        "find {np} in this picture",
+        "I want {np}",
+        "mark {np} for me",
+    ),
+    "heldout": (
+        "{np}",
+        "outline {np}",
+        "could you pick out {np} for me?",
+        "point me to {np}",
+        "give me a mask of {np}",
+        "separate {np} from the rest",
+        "I'd like to see only {np}",
+        "locate {np}, please",
+    ),
+}
+
+EXTREME_PHRASES: dict[Extreme, Wording] = {
+    "left": {
+        "train": ("the {n} on the left", "the left {n}", "the leftmost {n}", "the {n} to the left"),
+        "heldout": ("the {n} furthest to the left", "the {n} on the left side"),
+    },
+    "right": {
+        "train": ("the {n} on the right", "the right {n}", "the rightmost {n}", "the {n} to the right"),
+        "heldout": ("the {n} furthest to the right", "the {n} on the right side"),
+    },
+    "top": {
+        "train": ("the upper {n}", "the {n} at the top", "the topmost {n}", "the top {n}"),
+        "heldout": ("the higher {n}", "the {n} nearer the top"),
+    },
+    "bottom": {
+        "train": ("the lower {n}", "the {n} at the bottom", "the bottom {n}", "the {n} lower down"),
+        "heldout": ("the {n} further down", "the {n} nearer the bottom"),
+    },
+    "big": {
+        "train": ("the bigger {n}", "the larger {n}", "the biggest {n}", "the big {n}"),
+        "heldout": ("the largest {n}", "the {n} that looks bigger"),
+    },
+    "small": {
+        "train": ("the smaller {n}", "the smallest {n}", "the small {n}", "the little {n}"),
+        "heldout": ("the tiniest {n}", "the {n} that looks smaller"),
+    },
+}
+
+SIDE_PHRASES: dict[Side, Wording] = {
+    "left": {
+        "train": ("{np} to the left of {anchor}", "{np} left of {anchor}"),
+        "heldout": ("{np} on the left side of {anchor}", "{np} on the left of {anchor}"),
+    },
+    "right": {
+        "train": ("{np} to the right of {anchor}", "{np} right of {anchor}"),
+        "heldout": ("{np} on the right side of {anchor}", "{np} on the right of {anchor}"),
+    },
+    "above": {
+        "train": ("{np} above {anchor}", "{np} over {anchor}"),
+        "heldout": ("{np} higher up than {anchor}",),
+    },
+    "below": {
+        "train": ("{np} below {anchor}", "{np} under {anchor}"),
+        "heldout": ("{np} beneath {anchor}", "{np} lower down than {anchor}"),
+    },
+    "near": {
+        "train": ("{np} next to {anchor}", "{np} closest to {anchor}", "{np} near {anchor}"),
+        "heldout": ("{np} beside {anchor}", "{np} nearest to {anchor}"),
+    },
+}
+
+THINGS: Wording = {"train": ("the thing", "the object"), "heldout": ("the item", "the thing")}
+
+ALL_PHRASES: Wording = {
+    "train": ("all the {ns}", "all {ns}", "the {ns}", "every {n}"),
+    "heldout": ("each {n}", "all of the {ns}"),
+}
+
+PAIR_PHRASES: Wording = {
+    "train": ("{a} and {b}", "both {a} and {b}"),
+    "heldout": ("{a} together with {b}", "{a} as well as {b}"),
+}
+
+PLURAL_NOUNS = frozenset({"grapes", "scissors", "cherries", "blueberries", "pants", "trousers", "binoculars"})
+PLURAL_NOUNS |= {"pliers", "field glasses"}
+PROPER = frozenset({"santa claus", "santa", "father christmas", "saturn", "planet earth"})
+IRREGULAR = {
+    "mouse": "mice",
+    "goose": "geese",
+    "tooth": "teeth",
+    "scarf": "scarves",
+    "fireman": "firemen",
+    "snowman": "snowmen",
+    "spaceman": "spacemen",
+}
+SAME = frozenset({"sheep", "fish", "deer", "reindeer", "bison", "shrimp", "caribou", "broccoli", "corn", "garlic"})
+SAME |= {"lettuce", "lavender", "clownfish", "lionfish", "buffalo"}
+
+
+def is_plural(phrase: str) -> bool:
+    """Whether a noun phrase of this module takes "are"."""
+    return phrase.startswith(("all ", "both ")) or " and the " in phrase or phrase.split(" ")[-1] in PLURAL_NOUNS
+
+
+def definite(noun: str) -> str:
+    """The noun with its article; proper names have none."""
+    return noun if noun in PROPER else f"the {noun}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun phrase, its head taken to be the last word or the one before "of" or "with"."""
+    if noun in PLURAL_NOUNS:
+        return noun
+    for link in (" of ", " with ", " in "):
+        if link in noun:
+            head, rest = noun.split(link, 1)
+            return plural(head) + link + rest
+    *before, head = noun.split(" ")
+    return " ".join([*before, _plural_word(head)])
+
+
+def _plural_word(word: str) -> str:
+    if word in SAME:
+        return word
+    if word in IRREGULAR:
+        return IRREGULAR[word]
+    if word.endswith(("s", "x", "ch", "sh")) or word in ("tomato", "potato", "mango"):
+        return word + "es"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + "s"
+
+
+def framed(np: str, voice: Voice, rng: random.Random) -> str:
+    """A request for a noun phrase, as someone might type it: with or without an article, a capital, a full stop."""
+    fitting = [f for f in FRAMES[voice] if np in PROPER or np.startswith(("the ", "all ", "both ")) or "{be}" not in f]
+    frame = rng.choice(fitting)
+    text = frame.format(np=np, be="are" if is_plural(np) else "is")
+    if frame == "{np}" and np.startswith("the ") and rng.random() < 0.4:
+        text = np.removeprefix("the ")
+    return typed(text, rng)
+
+
+def typed(text: str, rng: random.Random) -> str:
+    """Half of all people start with a capital; some of those end with a full stop."""
+    if rng.random() < 0.5:
+        text = text[0].upper() + text[1:]
+        if rng.random() < 0.3 and text[-1] not in ".?!":
+            text += "."
+    return text

@@ -1,0 +1,196 @@
+"""Requests about a scene, each true of exactly its targets."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from rsagent.training.world import phrasing
+from rsagent.training.world.knowledge import CATEGORIES, facts
+from rsagent.training.world.layout import EXTREMES, SIDES, beside, extreme
+from rsagent.training.world.names import Entry, clashes
+from rsagent.training.world.phrasing import Voice, definite, framed, plural, typed
+from rsagent.training.world.scene import Scene, World
+
+Kind = Literal["name", "attribute", "relation", "reasoning", "several", "absent"]
+KINDS: tuple[Kind, ...] = ("name", "attribute", "relation", "reasoning", "several", "absent")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sentence about a scene.
+
+    `targets` index `scene.objects`, empty when nothing there is meant; `subject` is the plain name
+    of what is looked for; `anchor` the object a relation refers to.
+    """
+
+    text: str
+    kind: Kind
+    targets: tuple[int, ...]
+    subject: str
+    anchor: int | None = None
+
+
+def requests(
+    scene: Scene,
+    world: World,
+    seed: int,
+    kinds: tuple[Kind, ...] = KINDS,
+    each: int = 2,
+    voice: Voice | None = None,
+) -> tuple[Request, ...]:
+    """Up to `each` requests of every kind the scene allows, the same for the same arguments.
+
+    `voice` selects phrasings and sentences for training or the held-out ones; by default the
+    training ones for scenes of the training split, the held-out ones for others.
+    """
+    asker = _Asker(scene, world, voice or ("train" if world.split == "train" else "heldout"), random.Random(seed))
+    made = (request for kind in kinds for request in asker.ask(kind, each))
+    return tuple(dict.fromkeys(made))
+
+
+class _Asker:
+    """One scene, one voice, one stream of chance."""
+
+    def __init__(self, scene: Scene, world: World, voice: Voice, rng: random.Random) -> None:
+        self.scene, self.world, self.voice, self.rng = scene, world, voice, rng
+        self.objects = scene.objects
+        self.times = Counter(placed.name for placed in scene.objects)
+        self.seen = frozenset(self.times) | {world.names[i] for i in self.ground if i < len(world.names)}
+        self.single = [i for i, placed in enumerate(self.objects) if self.times[placed.name] == 1]
+
+    @cached_property
+    def ground(self) -> frozenset[int]:
+        return self.world.in_the_ground(self.scene.seed)
+
+    def ask(self, kind: Kind, count: int) -> Iterator[Request]:
+        makers: dict[Kind, Callable[[], Iterator[Request]]] = {
+            "name": self.names,
+            "attribute": self.attributes,
+            "relation": self.relations,
+            "reasoning": self.reasonings,
+            "several": self.severals,
+            "absent": self.absents,
+        }
+        found = list(makers[kind]())
+        yield from self.rng.sample(found, min(count, len(found)))
+
+    def entry(self, index: int) -> Entry:
+        return self.world.entries[self.objects[index].name_id]
+
+    def noun(self, entry: Entry) -> str:
+        """What someone calls it: its name, or in two cases of five a synonym."""
+        return self.rng.choice(entry.aliases) if entry.aliases and self.rng.random() < 0.4 else entry.name
+
+    def the(self, index: int) -> str:
+        return definite(self.noun(self.entry(index)))
+
+    def say(self, np: str) -> str:
+        return framed(np, self.voice, self.rng)
+
+    def group(self, name: str) -> list[int]:
+        return [i for i, placed in enumerate(self.objects) if placed.name == name]
+
+    def names(self) -> Iterator[Request]:
+        for i in self.single:
+            yield Request(self.say(self.the(i)), "name", (i,), self.objects[i].name)
+
+    def attributes(self) -> Iterator[Request]:
+        for name in (name for name, times in self.times.items() if times > 1):
+            group = self.group(name)
+            for which in EXTREMES:
+                target = extreme(self.objects, group, which)
+                if target is not None:
+                    wording = self.rng.choice(phrasing.EXTREME_PHRASES[which][self.voice])
+                    np = wording.format(n=self.noun(self.entry(target)))
+                    yield Request(self.say(np), "attribute", (target,), name)
+            yield from self.colours(group)
+
+    def colours(self, group: list[int]) -> Iterator[Request]:
+        shown = Counter(self.world.colour(self.objects[i].stamp) for i in group)
+        for i in group:
+            colour = self.world.colour(self.objects[i].stamp)
+            if colour and "" not in shown and shown[colour] == 1:
+                np = f"the {colour} {self.entry(i).name}"
+                yield Request(self.say(np), "attribute", (i,), self.objects[i].name)
+
+    def relations(self) -> Iterator[Request]:
+        for anchor in self.single:
+            for side in SIDES:
+                for np, group in self.relatives(anchor):
+                    target = beside(self.objects, group, anchor, side)
+                    if target is not None:
+                        wording = self.rng.choice(phrasing.SIDE_PHRASES[side][self.voice])
+                        text = self.say(wording.format(np=np, anchor=self.the(anchor)))
+                        yield Request(text, "relation", (target,), self.objects[target].name, anchor)
+
+    def relatives(self, anchor: int) -> Iterator[tuple[str, list[int]]]:
+        """Noun phrases for what may stand in a relation to the anchor, and all objects each could mean."""
+        everything = list(range(len(self.objects)))
+        yield self.rng.choice(phrasing.THINGS[self.voice]), everything
+        for name, times in self.times.items():
+            if times > 1 or (name != self.objects[anchor].name and self.rng.random() < 0.25):
+                group = self.group(name)
+                yield self.the(group[0]), group
+
+    def reasonings(self) -> Iterator[Request]:
+        for i in self.single:
+            name = self.objects[i].name
+            for fact in facts().get(name, ()):
+                if fact.voice == self.voice and not fact.also & self.seen:
+                    yield Request(self.told(fact.text), "reasoning", (i,), name)
+        for np, group in self.categories():
+            if len(group) == 1:
+                name = self.objects[group[0]].name
+                yield Request(self.say(f"the {np}"), "reasoning", (group[0],), name)
+
+    def told(self, text: str) -> str:
+        """A sentence as it stands when it is a whole one; a noun phrase within a request."""
+        if text[-1] in ".?!":
+            return text
+        return typed(text, self.rng) if text.startswith("what ") and self.rng.random() < 0.5 else self.say(text)
+
+    def categories(self) -> Iterator[tuple[str, list[int]]]:
+        """Category words nobody would dispute here, and the objects they mean."""
+        for kind, (word, doubtful) in CATEGORIES.items():
+            shown = any(kind in self.world.entries[i].kinds for i in self.ground if i < len(self.world.entries))
+            if not shown and not doubtful & self.seen:
+                yield word, [i for i, _ in enumerate(self.objects) if kind in self.entry(i).kinds]
+
+    def severals(self) -> Iterator[Request]:
+        for name, times in self.times.items():
+            if times > 1:
+                yield self.all_of(self.group(name), self.noun(self.entry(self.group(name)[0])))
+        for word, group in self.categories():
+            if len(group) > 1:
+                yield self.all_of(group, word)
+        for a, b in zip(self.single, self.single[1:], strict=False):
+            wording = self.rng.choice(phrasing.PAIR_PHRASES[self.voice])
+            a, b = self.rng.sample((a, b), 2)
+            text = self.say(wording.format(a=self.the(a), b=self.the(b)))
+            yield Request(text, "several", tuple(sorted((a, b))), f"{self.objects[a].name} and {self.objects[b].name}")
+
+    def all_of(self, group: list[int], noun: str) -> Request:
+        wording = self.rng.choice(phrasing.ALL_PHRASES[self.voice])
+        if noun in phrasing.PLURAL_NOUNS:
+            wording = "all the {ns}"
+        text = self.say(wording.format(n=noun, ns=plural(noun)))
+        return Request(text, "several", tuple(group), plural(noun))
+
+    def absents(self) -> Iterator[Request]:
+        """Things that are neither on the scene nor in its ground, nor like anything that is."""
+        shown = {placed.name_id for placed in self.objects} | self.ground
+        for name in self.rng.sample(range(len(self.world.names)), min(6, len(self.world.names))):
+            if name in shown or clashes()[name] & shown:
+                continue
+            entry = self.world.entries[name]
+            known = [f for f in facts().get(entry.name, ()) if f.voice == self.voice]
+            known = [f for f in known if not f.true_of & self.seen]
+            if known and self.rng.random() < 0.5:
+                yield Request(self.told(self.rng.choice(known).text), "absent", (), entry.name)
+            else:
+                yield Request(self.say(definite(self.noun(entry))), "absent", (), entry.name)
