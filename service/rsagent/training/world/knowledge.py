@@ -22,9 +22,6 @@ CATEGORIES: dict[str, tuple[str, frozenset[str]]] = {
     "ball": ("ball", frozenset({"jack-o'-lantern", "earth", "moon"})),
     "road sign": ("road sign", frozenset({"traffic light", "traffic cone"})),
     "building": ("building", UNUSUAL_BUILDINGS),
-        "building",
-        frozenset({"windmill", "tent", "tepee", "circus tent", "igloo", "eiffel tower", "pyramid"}),
-    ),
     "flower": ("flower", frozenset({"lavender"})),
 }
 
