@@ -11,14 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = [
-    "--quiet",
-    "--generate-hashes",
-    "--strip-extras",
-    "--allow-unsafe",
-    "--no-emit-index-url",
-    "--no-emit-find-links",
-    "--no-emit-trusted-host",
-    "--no-emit-options",
+    *("--quiet", "--generate-hashes", "--strip-extras", "--allow-unsafe"),
+    *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--no-emit-options"),
 ]
 HEADER = "# Written by `make lock`. Install with: pip install --no-deps --require-hashes -r {name}\n"
 

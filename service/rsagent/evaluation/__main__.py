@@ -25,7 +25,7 @@ def main(
     count: Annotated[int, typer.Option(help="Requests to play, the kinds in equal shares.")] = 300,
     seed: Annotated[int, typer.Option(help="Which scenes: another seed, other scenes.")] = 0,
     turns: Annotated[
-        str, typer.Option(help="Turn budgets to compare, each a full run over the same requests.")
+        str, typer.Option(help="Turn budgets to compare over the same requests.")
     ] = "1,8",
     at_once: Annotated[int, typer.Option(help="Requests in flight.")] = 8,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write all figures there as JSON.")] = None,
