@@ -10,6 +10,7 @@ import cv2
 import typer
 
 from rsagent.training.world import Recipe, World
+from rsagent.training.world.requests import KINDS, requests
 from rsagent.training.world.scene import Split
 from rsagent.training.world.sheet import contact, tile
 
@@ -39,9 +40,14 @@ def sheet(
     first: int = 0,
     columns: int = 6,
 ) -> None:
-    """Write a contact sheet."""
+    """Write a contact sheet: masks and boxes outlined, one request of each kind with its targets below."""
     world, recipe = World(split), Recipe(size=size)
-    tiles = [tile(world.scene(seed, recipe), ()) for seed in range(first, first + count)]
+    tiles = []
+    for seed in range(first, first + count):
+        scene = world.scene(seed, recipe)
+        asked = requests(scene, world, seed, each=1)
+        lines = [f"{r.kind}: {r.text} > {','.join(map(str, r.targets)) or '-'}" for r in asked]
+        tiles.append(tile(scene, (*lines, *[""] * (len(KINDS) - len(lines)))))
     cv2.imwrite(str(out), cv2.cvtColor(contact(tiles, columns), cv2.COLOR_RGB2BGR))
 
 

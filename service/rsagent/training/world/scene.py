@@ -105,7 +105,7 @@ class World:
         self._stamps = tuple(stamp for entry in entries() for stamp in entry.stamps)
         self._cutouts = tuple(stock.cutouts[stamp] for stamp in self._stamps)
         self._legible = {stamp for entry in entries() if "road sign" in entry.kinds for stamp in entry.stamps}
-        self._colours = dict(read_table("colours.tsv"))
+        self._colours = {row[0]: row[1] for row in read_table("colours.tsv")}
         self._fill = tuple(_fill(levels[-1]) for levels in self._cutouts)
         ids = {stamp: number for number, stamp in enumerate(self._stamps)}
         self._shown = tuple(tuple(ids[stamp] for stamp in entry.stamps) for entry in self.entries)
