@@ -1,0 +1,205 @@
+"""The one settings root: read once, frozen, handed down. The environment is read here and nowhere else.
+
+Every value has a default, so nothing needs to be set. In order of precedence:
+
+    1. what the code passes                `Settings(server={"port": 9000})`
+    2. `RSAGENT_…` environment variables   `RSAGENT_SERVER__PORT=9000`, nested by `__`
+    3. a TOML file                         the one RSAGENT_CONFIG names, else ./rsagent.toml
+    4. the defaults below
+
+Profiles: `embedded` is the default, both engines in this process. A policy behind a URL is
+`RSAGENT_POLICY__OPENAI__BASE_URL=http://…/v1`; that alone switches `policy.kind`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from rsagent.errors import NotConfigured
+from rsagent.policy.settings import LocalPolicySettings, OpenAIPolicySettings
+
+PREFIX = "RSAGENT_"
+NESTED = "__"
+CONFIG_VARIABLE = "RSAGENT_CONFIG"
+MIB = 1024 * 1024
+DEFAULT_CONFIG = Path("rsagent.toml")
+
+MAX_DECODABLE_PIXELS = 89_478_485
+"""Pillow's own limit, above which it treats a picture as a decompression bomb."""
+
+
+class _Component(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(_Component):
+    """Where and how the API listens."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    keep_alive: float = Field(15.0, gt=0, description="seconds between comment lines on a silent event stream")
+    send_timeout: float = Field(30.0, gt=0, description="seconds after which a reader that takes nothing is dropped")
+    drain: float = Field(20.0, ge=0, description="seconds that running requests get after SIGTERM")
+
+
+class ImageLimits(_Component):
+    """What a picture may be."""
+
+    max_bytes: int = Field(20_000_000, ge=1, description="largest file, in bytes")
+    max_pixels: int = Field(40_000_000, ge=1, le=MAX_DECODABLE_PIXELS, description="largest width × height")
+    max_side: int = Field(16_384, ge=1, description="longest width or height")
+    max_aspect: float = Field(100.0, ge=1, description="longest side over shortest")
+
+
+class Limits(_Component):
+    """What a request may be, and how many are served at once."""
+
+    image: ImageLimits = ImageLimits()
+    query_length: int = Field(1000, ge=1, description="longest sentence, in characters")
+    deadline: float = Field(60.0, gt=0, description="seconds a request gets unless it asks for another time")
+    max_deadline: float = Field(300.0, gt=0, description="the longest time a request may ask for, in seconds")
+    upload_timeout: float = Field(30.0, gt=0, description="seconds in which a request's body must have arrived")
+    turns: int = Field(8, ge=1, description="turns an episode gets unless the request asks for another number")
+    max_turns: int = Field(16, ge=1, description="the most turns a request may ask for")
+    inflight: int = Field(8, ge=1, description="requests served at once")
+    queue: int = Field(16, ge=0, description="requests that may wait for their turn; beyond it: 429")
+    queue_timeout: float = Field(20.0, gt=0, description="seconds a request may wait for its turn")
+    workers: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1), ge=1, description="threads for image work"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for low, high in (("deadline", "max_deadline"), ("turns", "max_turns")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} must not be above {high}")
+        return self
+
+
+class PolicySettings(_Component):
+    """Which policy plays: in this process, or behind an OpenAI-compatible server."""
+
+    kind: Literal["local", "openai"] = Field("local", description="'openai' by itself once openai.base_url is set")
+    local: LocalPolicySettings = LocalPolicySettings()
+    openai: OpenAIPolicySettings = OpenAIPolicySettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_by_url(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "kind" not in values and _names_a_server(values.get("openai")):
+            return {**values, "kind": "openai"}
+        return values
+
+
+def _names_a_server(openai: Any) -> bool:
+    if isinstance(openai, OpenAIPolicySettings):
+        return "base_url" in openai.model_fields_set
+    return isinstance(openai, Mapping) and "base_url" in openai
+
+
+class SegmenterSettings(_Component):
+    """Which SAM segments, and how much of the machine it may take."""
+
+    variant: str = Field("nano", description="'nano' (in the package), 'vit_b', 'vit_l' or 'vit_h'")
+    path: str | None = Field(None, description="the weights of another variant than nano: a file")
+    workers: int = Field(1, ge=1, description="threads that run the model")
+    cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
+    max_batch: int = Field(8, ge=1, description="prompts decoded at once")
+    queue: int = Field(64, ge=1, description="prompts that may wait; beyond it: Overloaded")
+
+
+class Settings(BaseSettings):
+    """All of it. `load()` is the way to read it from the environment with errors that name the variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        frozen=True,
+        extra="forbid",
+    )
+
+    server: ServerSettings = ServerSettings()
+    limits: Limits = Limits()
+    policy: PolicySettings = PolicySettings()
+    segmenter: SegmenterSettings = SegmenterSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+class _Environment(EnvSettingsSource):
+    """Nested variables only: Kubernetes gives every pod beside a service called `rsagent` an `RSAGENT_PORT` and the
+    like, which are none of ours."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in super()._load_env_vars().items() if NESTED in name}
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings, `overrides` first: `load(server={"port": 0})`.
+
+    Raises NotConfigured, which names the variable (or the file) that is wrong and what it may be.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise NotConfigured("; ".join(_describe(item) for item in error.errors())) from error
+    except (SettingsError, tomllib.TOMLDecodeError, OSError) as error:
+        raise NotConfigured(f"the settings cannot be read: {error}") from error
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named is None:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    if not Path(named).is_file():
+        raise NotConfigured(f"{CONFIG_VARIABLE} names {named!r}, which is no file")
+    return Path(named)
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt component would be overlooked silently; a misspelt field within one is the model's to refuse."""
+    known = list(Settings.model_fields)
+    for variable in os.environ:
+        component, nested, _ = variable.removeprefix(PREFIX).lower().partition(NESTED)
+        if variable.startswith(PREFIX) and nested and component not in known:
+            near = difflib.get_close_matches(component, known, n=1)
+            advice = f"did you mean {PREFIX}{near[0].upper()}{NESTED}…?" if near else f"known: {', '.join(known)}"
+            raise NotConfigured(f"{variable} sets nothing; {advice}")
+
+
+def _describe(item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    if not path:
+        return str(item["msg"])
+    given = "" if item["type"] == "extra_forbidden" else f" (given: {_brief(item['input'])})"
+    return f"{PREFIX}{NESTED.join(path).upper()} ({'.'.join(path)} in TOML): {item['msg']}{given}"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
