@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -15,8 +15,9 @@ from rsagent import settings
 from rsagent.agent.state import Budget
 from rsagent.evaluation.play import Played, play
 from rsagent.evaluation.report import summary, table
-from rsagent.evaluation.samples import Sample, collages
+from rsagent.evaluation.samples import KINDS, Sample, collages, unseen
 from rsagent.service import open_service
+from rsagent.training.world.phrasing import Voice
 
 console = Console()
 
@@ -24,9 +25,8 @@ console = Console()
 def main(
     count: Annotated[int, typer.Option(help="Requests to play, the kinds in equal shares.")] = 300,
     seed: Annotated[int, typer.Option(help="Which scenes: another seed, other scenes.")] = 0,
-    turns: Annotated[
-        str, typer.Option(help="Turn budgets to compare over the same requests.")
-    ] = "1,8",
+    wording: Annotated[str, typer.Option(help="'heldout' phrasings, or those of 'train'ing.")] = "heldout",
+    turns: Annotated[str, typer.Option(help="Turn budgets to compare over the same requests.")] = "1,8",
     at_once: Annotated[int, typer.Option(help="Requests in flight.")] = 8,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write all figures there as JSON.")] = None,
 ) -> None:
@@ -35,14 +35,21 @@ def main(
     Settings come from the environment as for `rsagent serve` (RSAGENT_…), so that another checkpoint or a policy
     server is evaluated by the same command.
     """
-    samples = collages(count, seed=seed)
+    voice = _voice(wording)
+    samples = [*collages(count, voice, seed=seed), *unseen(count // len(KINDS), seed=seed)]
     budgets = [int(budget) for budget in turns.split(",")]
     runs = asyncio.run(_runs(samples, budgets, at_once))
     console.print(table(runs))
     if out:
         figures = {name: summary(played) for name, played in runs.items()}
-        out.write_text(json.dumps({"count": count, "seed": seed, "runs": figures}, indent=1) + "\n")
+        out.write_text(json.dumps({"count": count, "seed": seed, "wording": voice, "runs": figures}, indent=1) + "\n")
         console.print(f"all figures: {out}")
+
+
+def _voice(wording: str) -> Voice:
+    if wording not in get_args(Voice):
+        raise typer.BadParameter(f"--wording is one of {', '.join(get_args(Voice))}")
+    return cast(Voice, wording)
 
 
 async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict[str, list[Played]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rsagent.evaluation.play import Played, best_of
+from rsagent.evaluation.samples import UNSEEN
 
 RESAMPLES = 1000
 
@@ -43,17 +44,18 @@ def figures(played: Sequence[Played]) -> dict[str, Any]:
 
 
 def groups(played: Sequence[Played]) -> dict[str, list[Played]]:
-    """All samples, then each kind of request, then the small targets; empty groups are left out."""
+    """All samples but reasoning on unseen sentences, then each kind, then the small targets; empty groups are left out."""
     kinds = sorted({one.kind for one in played})
-    found = {"all": list(played)} | {kind: [one for one in played if one.kind == kind] for kind in kinds}
-    found["small targets"] = [one for one in played if one.small]
+    known = [one for one in played if one.kind != UNSEEN]
+    found = {"all": known} | {kind: [one for one in played if one.kind == kind] for kind in kinds}
+    found["small targets"] = [one for one in known if one.small]
     return {name: members for name, members in found.items() if members}
 
 
 def summary(played: Sequence[Played]) -> dict[str, Any]:
     """Figures of each group, and how well absence is told from presence."""
     absent = [one.said_absent for one in played if one.absent]
-    present = [not one.said_absent for one in played if not one.absent]
+    present = [not one.said_absent for one in played if not one.absent and one.kind != UNSEEN]
     return {
         "groups": {name: figures(members) for name, members in groups(played).items()},
         "no_target_accuracy": {
