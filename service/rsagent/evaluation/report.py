@@ -44,7 +44,7 @@ def figures(played: Sequence[Played]) -> dict[str, Any]:
 
 
 def groups(played: Sequence[Played]) -> dict[str, list[Played]]:
-    """All samples but reasoning on unseen sentences, then each kind, then the small targets; empty groups are left out."""
+    """All samples (but unseen sentences), then each kind, then the small targets; empty groups are left out."""
     kinds = sorted({one.kind for one in played})
     known = [one for one in played if one.kind != UNSEEN]
     found = {"all": known} | {kind: [one for one in played if one.kind == kind] for kind in kinds}
