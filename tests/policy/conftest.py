@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.policy.tiny import save_tiny
 
 from rsagent.policy.checkpoint import Checkpoint, load
 from rsagent.policy.settings import LocalPolicySettings
-from tests.policy.tiny import save_tiny
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,10 @@ def checkpoint(request: pytest.FixtureRequest, tiny_checkpoints: dict[str, Check
 @pytest.fixture(scope="session")
 def qwen3(tiny_checkpoints: dict[str, Checkpoint]) -> Checkpoint:
     return tiny_checkpoints["qwen3_vl"]
+
+
+@pytest.fixture
+def endless(qwen3: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
+    """A checkpoint whose turns end only by length."""
+    monkeypatch.setattr(Checkpoint, "end_ids", frozenset())
+    return qwen3

@@ -63,8 +63,9 @@ def save_tiny(kind: str, directory: Path) -> Path:
 
 
 def _tokenizer() -> Any:
-    from transformers import PreTrainedTokenizerFast
+    import transformers
 
+    wrap: Any = transformers.PreTrainedTokenizerFast
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -73,22 +74,23 @@ def _tokenizer() -> Any:
         vocab_size=400, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast = wrap(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.add_tokens(["<tool_call>", "</tool_call>"])
     fast.chat_template = TEMPLATE
     return fast
 
 
 def _model(kind: str, ids: dict[str, int], vocabulary: int, patch: int) -> Any:
-    from transformers import (
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen3VLConfig,
-        Qwen3VLForConditionalGeneration,
-    )
+    import transformers
 
     newer = kind == "qwen3_vl"
-    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": patch}
+    vision: dict[str, Any] = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "patch_size": patch,
+    }
     if newer:
         vision |= {"out_hidden_size": 64, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
     else:
@@ -98,7 +100,9 @@ def _model(kind: str, ids: dict[str, int], vocabulary: int, patch: int) -> Any:
     text = TEXT | ends | {"vocab_size": vocabulary, "rope_parameters": rope}
     if newer:
         text["head_dim"] = 16
-    config = (Qwen3VLConfig if newer else Qwen2_5_VLConfig)(
+    family: Any = transformers
+    name = "Qwen3VL" if newer else "Qwen2_5_VL"
+    config = getattr(family, f"{name}Config")(
         text_config=text,
         vision_config=vision | {"initializer_range": 0.3},
         image_token_id=ids["<|image_pad|>"],
@@ -107,7 +111,7 @@ def _model(kind: str, ids: dict[str, int], vocabulary: int, patch: int) -> Any:
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
-    return (Qwen3VLForConditionalGeneration if newer else Qwen2_5_VLForConditionalGeneration)(config).eval()
+    return getattr(family, f"{name}ForConditionalGeneration")(config).eval()
 
 
 def picture(seed: int, width: int = 112, height: int = 112, factor: int = 28) -> ImagePart:

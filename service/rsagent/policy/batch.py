@@ -100,16 +100,15 @@ class Batch:
         prompt = self._encoder.encode(job.history)
         room = min(job.sampling.max_tokens, self._max_context - len(prompt))
         if room < 1:
-            raise PolicyError(
-                f"the conversation has {len(prompt)} tokens of at most {self._max_context}; use fewer turns or smaller views"
-            )
+            told = f"the conversation has {len(prompt)} tokens of at most {self._max_context}"
+            raise PolicyError(f"{told}; use fewer turns or smaller views")
         self._slots.reserve(len(prompt) + room)
         number = len(self.rows)
         cached = self._restore(prompt, number)
         logits = self.network.read(prompt, cached, self._slots, number)
         text = TextStream(self._tokenizer, job.sampling.stop)
         self.rows.append(Row(job, prompt, cached, room, Sampler(job.sampling), text))
-        self._advance(self.rows[-1], logits)
+        self._advance(self.rows[-1:], logits[None])
 
     def step(self) -> None:
         """Drop rows nobody waits for, then sample one token for each of the others."""
@@ -124,8 +123,7 @@ class Batch:
             [row.length for row in rows],
             self._slots,
         )
-        for row, scores in zip(rows, logits, strict=True):
-            self._advance(row, scores)
+        self._advance(rows, logits)
 
     def fail(self, error: RSAgentError) -> None:
         """Tell every row that it failed, and forget them."""
@@ -155,19 +153,22 @@ class Batch:
             self._slots.write(number, kept[:, :, :, :count])
         return count
 
-    def _advance(self, row: Row, logits: Tensor) -> None:
+    def _advance(self, rows: list[Row], logits: Tensor) -> None:
+        """Sample a token for each row, then let go of those that ended: places move only once all have their token."""
+        for row, scores in zip(rows, logits, strict=True):
+            self._sample(row, scores)
+        for row in rows:
+            if (finish := self._finish(row)) is not None:
+                self._complete(row, finish)
+
+    def _sample(self, row: Row, logits: Tensor) -> None:
         token = row.sampler.choose(logits)
         row.tokens.append(token)
         if row.job.sampling.logprobs:
             row.logprobs.append(log_probability(logits, token))
         piece = "" if token in self._ends else row.text.push(token)
-        finish = self._finish(row)
-        if finish is not None:
-            piece += row.text.flush()
         if piece:
             row.job.tell(TextDelta(piece))
-        if finish is not None:
-            self._complete(row, finish)
 
     def _finish(self, row: Row) -> Finish | None:
         if row.tokens[-1] in self._ends or row.text.stopped:
@@ -178,6 +179,8 @@ class Batch:
         keys = row.keys
         self.prefixes.keep(keys, self._slots.read(self.rows.index(row), len(keys)))
         self._remove(row)
+        if rest := row.text.flush():
+            row.job.tell(TextDelta(rest))
         row.job.tell(row.turn(finish))
 
     def _remove(self, row: Row) -> None:

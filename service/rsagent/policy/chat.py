@@ -88,7 +88,7 @@ class ImageWriter:
 
     def _encode(self, pixels: NDArray[np.uint8]) -> str:
         png = self._format == "png" or (self._format == "auto" and pixels.shape[0] * pixels.shape[1] <= SMALL_VIEW)
-        kind = "png" if png else "jpeg"
+        kind: Literal["png", "jpeg"] = "png" if png else "jpeg"
         data = base64.b64encode(encode_image(pixels, kind)).decode("ascii")
         return f"data:image/{kind};base64,{data}"
 

@@ -47,8 +47,9 @@ def load(settings: LocalPolicySettings) -> Checkpoint:
     """Load what `settings.checkpoint` names. Raises CheckpointError, whose message names the fix."""
     directory = locate(settings.checkpoint, settings.revision)
     config = _read_json(directory / "config.json")
-    if config.get("model_type") not in DIALECTS:
-        raise CheckpointError(f"{settings.checkpoint!r} is a {config.get('model_type')!r}; use one of {sorted(DIALECTS)}")
+    kind = config.get("model_type")
+    if kind not in DIALECTS:
+        raise CheckpointError(f"{settings.checkpoint!r} is a {kind!r}; use one of {', '.join(DIALECTS)}")
     device = _device(settings.device)
     model = _model(directory, _dtype(settings, device), settings.checkpoint).to(device).eval()
     return bundle(model, directory, settings.checkpoint, settings.max_pixels)
@@ -61,7 +62,7 @@ def bundle(model: Any, directory: Path, name: str, max_pixels: int) -> Checkpoin
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
-        processor = AutoImageProcessor.from_pretrained(directory)
+        processor = AutoImageProcessor.from_pretrained(directory)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name!r} lacks a tokenizer or an image processor; save them beside it") from error
     tokenizer.chat_template = tokenizer.chat_template or _legacy_template(directory, name)
@@ -83,7 +84,7 @@ def locate(name: str, revision: str | None = None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except (OSError, ValueError) as error:
         advice = "fetch it once with `hf download`, unset HF_HUB_OFFLINE, or give the path of a directory"
-        raise CheckpointError(f"checkpoint {name!r} is neither a directory nor to be had from the hub: {advice}") from error
+        raise CheckpointError(f"{name!r} is no directory, nor to be had from the hub: {advice}") from error
 
 
 def _device(name: str) -> torch.device:
@@ -106,8 +107,9 @@ def _model(directory: Path, dtype: str, name: str) -> Any:
     _torchvision.prepare()
     from transformers import AutoModelForImageTextToText
 
+    factory: Any = AutoModelForImageTextToText
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
+        model, report = factory.from_pretrained(
             directory, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -140,7 +142,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path.name} of the checkpoint is missing or no JSON; export the checkpoint anew") from error
+        raise CheckpointError(f"the checkpoint's {path.name} is missing or no JSON; export it anew") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path.name} of the checkpoint is no JSON object; export the checkpoint anew")
+        raise CheckpointError(f"the checkpoint's {path.name} is no JSON object; export it anew")
     return value

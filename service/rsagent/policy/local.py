@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from functools import partial
 
 from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
@@ -53,8 +52,8 @@ class LocalPolicy:
         """See `Policy.act`."""
         deadline.check()
         events: asyncio.Queue[Event] = asyncio.Queue()
-        emit = partial(asyncio.get_running_loop().call_soon_threadsafe, events.put_nowait)
-        job = Job(history, sampling, deadline, emit)
+        loop = asyncio.get_running_loop()
+        job = Job(history, sampling, deadline, lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
         self._engine.submit(job)
         try:
             while True:

@@ -34,7 +34,7 @@ class Features:
 
 
 class Network:
-    """A checkpoint's model as three functions: look at images, read a prompt's new tokens, take a step. One thread's."""
+    """A checkpoint's model as two functions: read a prompt's new tokens and images, take a step. One thread's."""
 
     def __init__(self, checkpoint: Checkpoint, image_cache_bytes: int) -> None:
         self._model = checkpoint.model
@@ -62,9 +62,8 @@ class Network:
         ids = prompt.ids[start:].to(self._device)
         embedded = self._model.get_input_embeddings()(ids)
         visual = self._place(embedded, spans, start)
-        hidden = self._language(
-            embedded[None], prompt.positions[:, None, start:], self._causal(len(ids), start), slots.append(row, start), visual
-        )
+        places, mask = prompt.positions[:, None, start:], self._causal(len(ids), start)
+        hidden = self._language(embedded[None], places, mask, slots.append(row, start), visual)
         return self._head(hidden[:, -1])[0]
 
     def step(self, tokens: list[int], positions: list[int], lengths: list[int], slots: Slots) -> Tensor:
@@ -140,6 +139,5 @@ class Network:
         output = self._model.model.get_image_features(inputs["pixel_values"].to(self._device), grid)
         layers = getattr(output, "deepstack_features", None) or []
         self.image_encodes += len(images)
-        return [
-            Features(tokens, tuple(layer[number] for layer in layers)) for number, tokens in enumerate(output.pooler_output)
-        ]
+        stacks = zip(*layers, strict=True) if layers else [()] * len(images)
+        return [Features(tokens, tuple(stack)) for tokens, stack in zip(output.pooler_output, stacks, strict=True)]

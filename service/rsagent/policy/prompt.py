@@ -63,7 +63,7 @@ class PromptEncoder:
     def _lay_out(self, ids: list[int], images: tuple[ImagePart, ...]) -> Prompt:
         places = [place for place, token in enumerate(ids) if token == self._image_token]
         if len(places) != len(images):
-            raise PolicyError(f"the chat template made {len(places)} places for {len(images)} images; check the template")
+            raise PolicyError(f"the chat template places {len(places)} of {len(images)} images; check the template")
         grids = [self._grid(image) for image in images]
         tokens: list[int] = []
         spans: list[ImageSpan] = []

@@ -30,7 +30,7 @@ class Sampler:
 
 
 def nucleus(chances: Tensor, top_p: float) -> Tensor:
-    """`chances` [n] with all but the fewest likeliest tokens that together reach `top_p` set to 0 (not renormalised)."""
+    """`chances` [n] with all but the fewest likeliest tokens that together reach `top_p` set to 0; not renormalised."""
     ordered, order = chances.sort(descending=True)
     beyond = ordered.cumsum(-1) - ordered >= top_p
     beyond[0] = False

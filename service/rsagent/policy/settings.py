@@ -14,18 +14,18 @@ class LocalPolicySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: str = Field("nano", description="'nano' (in the package), a checkpoint directory, or a hub id")
-    revision: str | None = Field(None, description="pins a hub id to a commit")
-    device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1', …")
+    checkpoint: str = Field(default="nano", description="'nano' (in the package), a checkpoint directory, or a hub id")
+    revision: str | None = Field(default=None, description="pins a hub id to a commit")
+    device: str = Field(default="auto", description="'auto', 'cpu', 'cuda', 'cuda:1', …")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="'auto' is float32 on a CPU and the checkpoint's own type elsewhere"
+        default="auto", description="'auto' is float32 on a CPU and the checkpoint's own type elsewhere"
     )
-    max_pixels: int = Field(1024 * 1024, ge=1024, description="largest view; a checkpoint's rsagent.json goes first")
-    max_context: int = Field(8192, ge=64, description="tokens of prompt and answer together")
-    max_batch: int = Field(8, ge=1, description="turns generated at once")
-    max_waiting: int = Field(64, ge=0, description="turns that may wait; beyond it: Overloaded")
-    prefix_cache_bytes: int = Field(256 * MIB, ge=0, description="keys and values kept of earlier turns")
-    image_cache_bytes: int = Field(32 * MIB, ge=0, description="vision features kept of images seen")
+    max_pixels: int = Field(default=1024 * 1024, ge=1024, description="largest view; rsagent.json goes first")
+    max_context: int = Field(default=8192, ge=64, description="tokens of prompt and answer together")
+    max_batch: int = Field(default=8, ge=1, description="turns generated at once")
+    max_waiting: int = Field(default=64, ge=0, description="turns that may wait; beyond it: Overloaded")
+    prefix_cache_bytes: int = Field(default=256 * MIB, ge=0, description="keys and values kept of earlier turns")
+    image_cache_bytes: int = Field(default=32 * MIB, ge=0, description="vision features kept of images seen")
 
 
 class OpenAIPolicySettings(BaseModel):
@@ -33,17 +33,17 @@ class OpenAIPolicySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field("http://127.0.0.1:8001/v1", description="up to and including /v1")
-    model: str | None = Field(None, description="as the server calls it; None takes the first of /v1/models")
+    base_url: str = Field(default="http://127.0.0.1:8001/v1", description="up to and including /v1")
+    model: str | None = Field(default=None, description="as the server calls it; None takes the first of /v1/models")
     api_key: SecretStr | None = None
     server: Literal["generic", "vllm"] = Field(
-        "generic", description="'vllm' sends each image once, keeps stop strings and reports token ids"
+        default="generic", description="'vllm' sends each image once, keeps stop strings and reports token ids"
     )
-    dialect: str = Field("nano", description="'nano', 'qwen3-vl', 'qwen2.5-vl', …: what the served checkpoint speaks")
-    max_pixels: int = Field(224 * 224, ge=1024)
-    min_pixels: int = Field(0, ge=0)
-    factor: int = Field(32, ge=1, description="patch size times merge size of the served checkpoint")
-    image_format: Literal["auto", "png", "jpeg"] = Field("auto", description="'auto' is PNG up to 256 × 256 px")
-    max_concurrent: int = Field(256, ge=1, description="turns in flight at once; beyond it: Overloaded")
-    connect_timeout: float = Field(5.0, gt=0, description="seconds")
-    stall_timeout: float = Field(60.0, gt=0, description="seconds without a byte after which a turn has timed out")
+    dialect: str = Field(default="nano", description="what the served checkpoint speaks")
+    max_pixels: int = Field(default=224 * 224, ge=1024)
+    min_pixels: int = Field(default=0, ge=0)
+    factor: int = Field(default=32, ge=1, description="patch size times merge size of the served checkpoint")
+    image_format: Literal["auto", "png", "jpeg"] = Field(default="auto", description="'auto' is PNG up to 256 × 256 px")
+    max_concurrent: int = Field(default=256, ge=1, description="turns in flight at once; beyond it: Overloaded")
+    connect_timeout: float = Field(default=5.0, gt=0, description="seconds")
+    stall_timeout: float = Field(default=60.0, gt=0, description="seconds without a byte that end a turn")
