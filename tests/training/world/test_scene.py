@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsagent.training.world import Recipe, Scene, World
+from rsagent.training.world import MaterialMissing, Recipe, Scene, World
 from rsagent.training.world.names import clashes
 from rsagent.training.world.stock import find
 
@@ -18,7 +18,7 @@ def material_installed() -> bool:
     try:
         find("tuxpaint/stamps/food/fruit/apple_red.png")
         find("backgrounds/mate/nature/Dune.jpg")
-    except FileNotFoundError:
+    except MaterialMissing:
         return False
     return True
 
@@ -94,6 +94,14 @@ def test_only_the_first_names_appear() -> None:
     seen = {o.name for seed in range(30) for o in few.scene(seed).objects}
     assert seen == set(few.names)
     assert len(few.names) == 12
+
+
+@needs_material
+def test_a_chosen_cast_is_placed_in_order(world: World) -> None:
+    scene = world.compose(3, ("penguin", "guitar", "penguin"), Recipe(size=(200, 260), side=(0.16, 0.25)))
+    assert [o.name for o in scene.objects] == ["penguin", "guitar", "penguin"]
+    with pytest.raises(ValueError, match="unicorn"):
+        world.compose(3, ("unicorn",), Recipe())
 
 
 def test_an_unknown_split_is_refused() -> None:

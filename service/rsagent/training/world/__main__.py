@@ -1,4 +1,4 @@
-"""`python -m rsagent.training.world bench | sheet`: how fast scenes are, and what they look like."""
+"""`python -m rsagent.training.world bench | sheet | examples`: how fast scenes are, how they look, pictures to try."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import cv2
 import typer
 
-from rsagent.training.world import Recipe, World
+from rsagent.training.world import Recipe, World, album
 from rsagent.training.world.requests import KINDS, requests
 from rsagent.training.world.scene import Split
 from rsagent.training.world.sheet import contact, tile
@@ -49,6 +49,12 @@ def sheet(
         lines = [f"{r.kind}: {r.text} > {','.join(map(str, r.targets)) or '-'}" for r in asked]
         tiles.append(tile(scene, (*lines, *[""] * (len(KINDS) - len(lines)))))
     cv2.imwrite(str(out), cv2.cvtColor(contact(tiles, columns), cv2.COLOR_RGB2BGR))
+
+
+@app.command()
+def examples(out: Annotated[Path, typer.Option("-o", "--out", exists=True, file_okay=False)]) -> None:
+    """Write the example pictures of the package, their sentences and credits into a folder."""
+    album.make(out)
 
 
 if __name__ == "__main__":

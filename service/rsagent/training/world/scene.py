@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -115,10 +116,24 @@ class World:
         recipe = recipe or Recipe()
         rng = self._dice(seed)
         picture, barred = self._grounds[int(rng.integers(len(self._grounds)))]
+        return self._made(seed, picture, self._cast(recipe, barred, rng), recipe, rng)
+
+    def compose(self, seed: int, cast: Sequence[str], recipe: Recipe) -> Scene:
+        """A scene of chosen names, in paint order, on the ground of the seed. Raises ValueError for an unknown name."""
+        rng = self._dice(seed)
+        picture, _ = self._grounds[int(rng.integers(len(self._grounds)))]
+        unknown = [name for name in cast if name not in self.names]
+        if unknown:
+            raise ValueError(f"no such names in this world: {', '.join(unknown)}")
+        return self._made(seed, picture, [self.names.index(name) for name in cast], recipe, rng)
+
+    def _made(
+        self, seed: int, picture: tuple[Pixels, ...], cast: list[int], recipe: Recipe, rng: np.random.Generator
+    ) -> Scene:
         backdrop = paste.ground(picture, recipe.size, rng)
         sheet = _Sheet(backdrop.astype(np.float32) * np.float32(1 / 255), np.zeros(recipe.size, np.uint8), [])
         placed = []
-        for name in self._cast(recipe, barred, rng):
+        for name in cast:
             stamp = self._shown[name][int(rng.integers(len(self._shown[name])))]
             if self._place(sheet, stamp, recipe, rng):
                 placed.append((name, stamp))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from rsagent.errors import NotConfigured
 from rsagent.training.world.names import entries, listed, read_table
 
 LAYOUT = "3"
@@ -29,7 +30,7 @@ PACKAGES = (
 Pixels = NDArray[np.uint8]
 
 
-class MaterialMissing(FileNotFoundError):
+class MaterialMissing(NotConfigured):
     """The Debian packages that hold the stamps and photographs are not installed."""
 
 
