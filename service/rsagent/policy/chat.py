@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Set
 from typing import Any, Literal
@@ -60,13 +61,14 @@ def _openai_message(message: Message, image: Callable[[ImagePart], dict[str, Any
 
 
 class ImageWriter:
-    """Image parts as data URLs that we encoded ourselves, kept by `uuid` so that each is encoded once."""
+    """Image parts as data URLs that we encoded ourselves, each once: kept by `uuid`. Any thread may ask."""
 
     def __init__(self, image_format: ImageFormat = "auto", max_bytes: int = 32 * 1024 * 1024) -> None:
         self._format = image_format
         self._max_bytes = max_bytes
         self._bytes = 0
         self._urls: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
 
     def part(self, image: ImagePart, known: Set[str] | None = None) -> dict[str, Any]:
         """An `image_url` part. With `known`, the server takes uuids: those in it are named without their content."""
@@ -77,14 +79,20 @@ class ImageWriter:
 
     def url(self, image: ImagePart) -> str:
         """`data:image/…;base64,…`."""
-        url = self._urls.get(image.uuid)
-        if url is None:
-            url = self._urls[image.uuid] = self._encode(image.pixels)
-            self._bytes += len(url)
-        self._urls.move_to_end(image.uuid)
+        with self._lock:
+            if (url := self._urls.get(image.uuid)) is not None:
+                self._urls.move_to_end(image.uuid)
+                return url
+        url = self._encode(image.pixels)
+        with self._lock:
+            self._keep(image.uuid, url)
+        return url
+
+    def _keep(self, uuid: str, url: str) -> None:
+        self._bytes += len(url) - len(self._urls.pop(uuid, ""))
+        self._urls[uuid] = url
         while self._bytes > self._max_bytes and len(self._urls) > 1:
             self._bytes -= len(self._urls.popitem(last=False)[1])
-        return url
 
     def _encode(self, pixels: NDArray[np.uint8]) -> str:
         png = self._format == "png" or (self._format == "auto" and pixels.shape[0] * pixels.shape[1] <= SMALL_VIEW)

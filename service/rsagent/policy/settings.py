@@ -33,7 +33,9 @@ class OpenAIPolicySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(default="http://127.0.0.1:8001/v1", description="up to and including /v1")
+    base_url: str = Field(
+        default="http://127.0.0.1:8001/v1", pattern=r"^https?://[^/\s]+", description="up to and including /v1"
+    )
     model: str | None = Field(default=None, description="as the server calls it; None takes the first of /v1/models")
     api_key: SecretStr | None = None
     server: Literal["generic", "vllm"] = Field(
