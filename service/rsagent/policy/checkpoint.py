@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from rsagent import _torchvision
 from rsagent.errors import CheckpointError
@@ -112,7 +113,7 @@ def _model(directory: Path, dtype: str, name: str) -> Any:
         model, report = factory.from_pretrained(
             directory, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{name!r} does not load: it needs whole *.safetensors that fit config.json") from error
     lacking = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if lacking:
