@@ -1,0 +1,5 @@
+"""The `rsagent` command."""
+
+from rsagent.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,3 @@
+from rsagent.cli import main
+
+main()

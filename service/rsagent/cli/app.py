@@ -1,0 +1,107 @@
+"""The command line. Heavy modules are imported by the command that needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rsagent.errors import RSAgentError
+
+HELP = """Text-guided segmentation that reasons and acts.
+
+Post a picture and a sentence; a policy calls a segmenter, looks at the mask drawn on the picture, corrects itself over
+several turns, and submits. Start with one of these:
+
+    rsagent serve                                      # then open http://127.0.0.1:8080/
+
+    rsagent segment cup.jpg "what you drink from" -o overlay.png
+
+    rsagent examples                                   # shipped pictures to try it on
+
+Settings come from RSAGENT_… variables or a TOML file (`rsagent settings` lists them with their values).
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [default: 8080].")] = None,
+) -> None:
+    """Serve the HTTP API and a page to try it on.
+
+    The embedded default loads both models into this process. To use other engines or weights, see the README.
+    """
+    from rsagent.cli.serve import serve as run
+
+    run(host, port)
+
+
+@app.command()
+def segment(
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.", exists=True, dir_okay=False)],
+    query: Annotated[str, typer.Argument(help='What to segment, in words: "the red cup".')],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the picture with the masks.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole answer on stdout, the turns on stderr.")] = False,
+    server: Annotated[str | None, typer.Option(help="Ask this service instead of loading the models.")] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="The most turns the policy gets.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=0.001, help="Seconds for the whole request.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Makes sampling repeatable.")] = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option("--pictures/--no-pictures", help="Draw what the policy sees [default: on a terminal]."),
+    ] = None,
+) -> None:
+    """Segment what a sentence means in a picture, and watch the turns.
+
+    Ends with 0 when the policy came to an answer (also: that there is no such thing), with 1 when it did not.
+    """
+    from rsagent.cli import segment as command
+
+    drawn = Console(stderr=as_json).is_terminal if pictures is None else pictures
+    options = command.options_of(turns, deadline, drawn, seed)
+    picture = image.read_bytes()
+    answer = asyncio.run(command.segment(picture, query, options, server=server, pictures=drawn, as_json=as_json))
+    if output is not None:
+        command.write_overlay(picture, answer, output)
+        Console(stderr=True).print(f"[dim]wrote {output}[/]")
+    if as_json:
+        command.write_json(answer)
+    raise typer.Exit(int(answer.status == "incomplete"))
+
+
+@app.command()
+def examples() -> None:
+    """List the shipped pictures, each with sentences to try."""
+    from rsagent.examples import load
+
+    console = Console()
+    for example in load():
+        console.print(f"[bold]{example.path}[/] [dim]{example.name}[/]", soft_wrap=True, highlight=False)
+        for sentence in example.sentences:
+            console.print(f"    {sentence}", highlight=False)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting with its value and the variable that changes it."""
+    from rsagent import settings as root
+    from rsagent.cli.settings import rows
+
+    console = Console()
+    for variable, value, meaning in rows(root.load()):
+        console.print(f"[bold]{variable}[/]={value} [dim]{meaning}[/]", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line on stderr and exit status 1."""
+    try:
+        app()
+    except RSAgentError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
