@@ -1,0 +1,136 @@
+"""From an HTTP body to a call: counted bytes in, a picture, a sentence and options out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from rsagent import imaging
+from rsagent.api.forms import parse_form
+from rsagent.api.requests import Options, check_query, parse_fields, parse_json, parse_options
+from rsagent.api.waiting import ClientGone
+from rsagent.errors import BadImage, BadQuery, BadRequest, TooLarge, UnsupportedFormat
+from rsagent.settings import Limits
+
+JSON = "application/json"
+FORM = "multipart/form-data"
+SLACK = 64 * 1024
+"""Bytes a body may have beside its picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A valid request: `image` is uint8 [H, W, 3] RGB, upright; `query` is tidy."""
+
+    image: NDArray[np.uint8]
+    query: str
+    options: Options
+
+
+def media_type(request: Request) -> str:
+    """JSON or FORM. Raises UnsupportedFormat for anything else, compressed bodies among it."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedFormat("send the body without Content-Encoding")
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in (JSON, FORM):
+        raise UnsupportedFormat(f"send {FORM} (image, query) or {JSON}, not {given[:60] or 'a body without a type'}")
+    return given
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The whole body, counted as it comes: a declared length is only believed when it is too large.
+
+    Raises TooLarge at the limit and one chunk, HTTPException 408 if it takes too long, ClientGone.
+    """
+    limit = _body_limit(media_type(request), limits.image.max_bytes)
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.upload_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError as error:
+        raise HTTPException(408, f"the body did not arrive within {limits.upload_timeout:g} s") from error
+    except ClientDisconnect as error:
+        raise ClientGone from error
+    return bytes(body)
+
+
+def parse(content_type: str, body: bytes, limits: Limits) -> Call:
+    """The call in a body. Takes the CPU: run it in a worker. Raises a BadRequest for everything that is wrong."""
+    data, query, options = (
+        _from_json(body) if not content_type.lower().startswith(FORM) else _from_form(content_type, body)
+    )
+    query = check_query(query, limits.query_length)
+    check_options(options, limits)
+    return Call(imaging.decode(data, limits.image), query, options)
+
+
+def check_options(options: Options, limits: Limits) -> None:
+    """Hold options to what this service grants. Raises BadQuery."""
+    if (options.max_turns or 0) > limits.max_turns:
+        raise BadQuery(f"max_turns: at most {limits.max_turns} are granted")
+    if (options.deadline_ms or 0) > limits.max_deadline * 1000:
+        raise BadQuery(f"deadline_ms: at most {limits.max_deadline * 1000:g} are granted")
+
+
+def _from_json(body: bytes) -> tuple[bytes, str, Options]:
+    request = parse_json(body)
+    return _from_base64(request.image), request.query, request.options
+
+
+def _from_form(content_type: str, body: bytes) -> tuple[bytes, str, Options]:
+    fields = parse_form(content_type, body)
+    image, query = _single(fields, "image"), _text("query", _single(fields, "query"))
+    given = {name: ",".join(_text(name, value) for value in values) for name, values in fields.items()}
+    if "options" not in given:
+        return image, query, parse_fields(given)
+    if len(given) > 1:
+        raise BadQuery(f"options: give them as JSON there or as fields ({', '.join(given)}), not both")
+    return image, query, parse_options(given["options"])
+
+
+def _single(fields: dict[str, list[bytes]], name: str) -> bytes:
+    values = fields.pop(name, [])
+    if len(values) != 1:
+        raise BadQuery(f"{name} is missing from the form" if not values else f"{name} is there {len(values)} times")
+    return values[0]
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the form field {name[:60]} is no UTF-8 text") from error
+
+
+def _from_base64(text: str) -> bytes:
+    if text.startswith(("http://", "https://", "file://")):
+        raise BadImage("addresses are not fetched: send the picture itself, base64")
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            raise BadImage("the data URL must be base64: data:image/png;base64,…")
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage("the image is no valid base64") from error
+
+
+def _body_limit(kind: str, max_bytes: int) -> int:
+    return (max_bytes * 4 // 3 if kind == JSON else max_bytes) + SLACK
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit:,} bytes: send a smaller picture")

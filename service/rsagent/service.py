@@ -1,0 +1,132 @@
+"""The composition root: settings in, a service that plays episodes out. API, CLI and evaluation all start here.
+
+async with open_service(settings.load()) as service:
+    async with aclosing(service.play(image, "the red cup")) as events:
+        async for event in events:
+            ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsagent.agent.events import Ended, Event
+from rsagent.agent.runner import Runner
+from rsagent.agent.state import Budget
+from rsagent.deadline import Deadline
+from rsagent.metrics import MeteredSegmenter, Metrics
+from rsagent.policy.protocol import Policy, Sampling
+from rsagent.segmenter.protocol import Segmenter
+from rsagent.settings import PolicySettings, SegmenterSettings, Settings
+
+T = TypeVar("T")
+
+READY_WITHIN = 2.0
+"""Seconds an engine has to say that it is ready."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """The engines, ready to play. Safe to use from many tasks of one event loop."""
+
+    settings: Settings
+    policy: Policy
+    segmenter: Segmenter
+    runner: Runner
+    metrics: Metrics
+    workers: Executor
+
+    async def play(
+        self,
+        image: NDArray[np.uint8],
+        query: str,
+        *,
+        budget: Budget | None = None,
+        deadline: Deadline | None = None,
+        sampling: Sampling = Sampling(),
+        arrived: float | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """`Runner.play`, counted; budget and deadline default to the settings' limits.
+
+        `image` is uint8 [H, W, 3] RGB. `arrived` is when the request came (monotonic), for the time to first mask.
+        Raises Overloaded and ShuttingDown; every other end is the last event, `Ended`. Closing the generator (use
+        `contextlib.aclosing`) frees everything.
+        """
+        limits, meter, ended = self.settings.limits, self.metrics.episode(arrived), False
+        budget = budget or Budget(turns=limits.turns)
+        deadline = deadline or Deadline.after(limits.deadline)
+        events = self.runner.play(image, query, budget=budget, deadline=deadline, sampling=sampling)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    ended = isinstance(event, Ended)
+                    meter.saw(event)
+                    yield event
+        finally:
+            if not ended:
+                meter.torn_down()
+
+    async def ready(self) -> dict[str, bool]:
+        """Whether each engine would serve now; one that does not answer in time would not."""
+        policy, segmenter = await asyncio.gather(_is_ready(self.policy), _is_ready(self.segmenter))
+        return {"policy": policy, "segmenter": segmenter}
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        """Run CPU work on the bounded pool that the episodes' image work uses, too."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, work)
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, *, policy: Policy | None = None, segmenter: Segmenter | None = None
+) -> AsyncIterator[Service]:
+    """Start what the settings name; on leaving, close it all. An engine that is passed in is used, and closed, too.
+
+    Raises NotConfigured and CheckpointError, whose messages name the fix.
+    """
+    async with AsyncExitStack() as stack:
+        workers = ThreadPoolExecutor(settings.limits.workers, thread_name_prefix="rsagent-image")
+        stack.callback(workers.shutdown, wait=False, cancel_futures=True)
+        player = await asyncio.to_thread(load_policy, settings.policy) if policy is None else policy
+        stack.push_async_callback(player.close)
+        masker = await asyncio.to_thread(load_segmenter, settings.segmenter) if segmenter is None else segmenter
+        stack.push_async_callback(masker.close)
+        metrics = Metrics()
+        metrics.watch(player)
+        metered = MeteredSegmenter(masker, metrics)
+        runner = Runner(player, metered, workers=workers)
+        yield Service(settings, player, metered, runner, metrics, workers)
+
+
+def load_policy(settings: PolicySettings) -> Policy:
+    """The policy that the settings name. Loading weights takes seconds: call it off the event loop."""
+    if settings.kind == "openai":
+        from rsagent.policy.openai import OpenAIPolicy
+
+        return OpenAIPolicy(settings.openai)
+    from rsagent.policy.local import LocalPolicy  # imports torch, which a policy behind a URL does not need
+
+    return LocalPolicy.load(settings.local)
+
+
+def load_segmenter(settings: SegmenterSettings) -> Segmenter:
+    """The segmenter that the settings name. Loading weights takes seconds: call it off the event loop."""
+    from rsagent.segmenter.pool import SegmenterPool
+
+    return SegmenterPool.load(settings)
+
+
+async def _is_ready(engine: Policy | Segmenter) -> bool:
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            return await engine.ready()
+    except TimeoutError:
+        return False
