@@ -107,8 +107,10 @@ def _model(directory: Path, dtype: str, name: str) -> Any:
     """The model on the CPU, every weight of it read from the files: transformers would only warn and fill in noise."""
     _torchvision.prepare()
     from transformers import AutoModelForImageTextToText
+    from transformers.utils.logging import disable_progress_bar
 
     factory: Any = AutoModelForImageTextToText
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = factory.from_pretrained(
             directory, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
