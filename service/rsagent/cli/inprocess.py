@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-
-import uvicorn
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 from rsagent.api.app import create_app
+from rsagent.api.server import Server
 from rsagent.errors import RSAgentError
-from rsagent.settings import Settings
+from rsagent.service import open_service
+from rsagent.settings import ServerSettings, Settings
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Leaves signals to the command: Ctrl-C must end the command, not only the server inside it."""
 
     @contextmanager
@@ -27,17 +27,16 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncGenerator[str, None]:
     """The address of a service that lives as long as the context."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="critical", access_log=False)
-    server = _Server(config)
-    running = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            if running.done():
-                await running
-                raise RSAgentError("the service did not start")
-            await asyncio.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await running
+    async with open_service(settings) as service:
+        app = create_app(settings, lambda _: nullcontext(service))
+        server = _Server(app, ServerSettings(port=0, drain=0))
+        running = asyncio.create_task(server.serve())
+        try:
+            while not server.started:
+                if running.done():
+                    raise RSAgentError("the service could not listen on the loopback")
+                await asyncio.sleep(0.01)
+            yield server.url
+        finally:
+            server.should_exit = True
+            await running

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rsagent.deadline import Deadline
+
 ImageId = str
 """sha256 (hex) of an image's shape and pixels: equal ids mean equal pixels, across processes and machines."""
 
@@ -76,14 +78,6 @@ class SegmentResult:
     batch_size: int
 
 
-class TimeLeft(Protocol):
-    """An absolute deadline, as far as a segmenter needs to know it."""
-
-    def remaining(self) -> float:
-        """Seconds left; zero or less when the deadline has passed."""
-        ...
-
-
 class Segmenter(Protocol):
     """Turns prompts into masks.  Safe to call from many tasks at once."""
 
@@ -97,7 +91,7 @@ class Segmenter(Protocol):
         image_id: ImageId,
         image: Image | Callable[[], Image],
         prompt: Prompt,
-        deadline: TimeLeft | None = None,
+        deadline: Deadline | None = None,
     ) -> SegmentResult:
         """Segment what `prompt` points at in the image called `image_id`.
 

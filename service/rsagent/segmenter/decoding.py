@@ -1,0 +1,63 @@
+"""SAM's mask decoder over prompts of different images in one batch, as a function of tensors."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rsagent.segmenter.architecture import Sam
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts with equally many tokens, in the model's input pixels.
+
+    `image_index` int64 [B]: which of the embeddings each prompt is about; `boxes` float32 [B, 4] or None; `points`
+    float32 [B, N, 2] with `labels` int [B, N] or None; `masks` float32 [B, 1, h, w] low-resolution logits, with
+    `has_mask` bool [B] telling which rows count, or None.
+    """
+
+    image_index: torch.Tensor
+    boxes: torch.Tensor | None = None
+    points: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+    masks: torch.Tensor | None = None
+    has_mask: torch.Tensor | None = None
+
+
+def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sparse [B, tokens, C] and dense [B, C, g, g] prompt embeddings, as `PromptEncoder` makes them."""
+    points = None if batch.points is None else (batch.points, batch.labels)
+    sparse, dense = model.prompt_encoder(points=points, boxes=batch.boxes, masks=batch.masks)
+    count = len(batch.image_index)
+    if points is None and batch.boxes is None:
+        sparse = sparse.new_zeros((count, 0, sparse.shape[-1]))
+    if batch.masks is not None and batch.has_mask is not None:
+        blank = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        dense = torch.where(batch.has_mask[:, None, None, None], dense, blank.to(dense.dtype))
+    return sparse, dense
+
+
+def decode(
+    model: Sam, embeddings: torch.Tensor, positions: torch.Tensor, batch: PromptBatch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [B, 4, h, w] and predicted IoU [B, 4] of all four outputs (the first is SAM's single-mask one).
+
+    `embeddings` [images, C, g, g]; `positions` [1, C, g, g] is `prompt_encoder.get_dense_pe()`.  The same arithmetic
+    as `MaskDecoder.predict_masks`, with one difference: that one repeats a single image for all prompts, this one
+    gathers each prompt's own.
+    """
+    # Positions are sines of large arguments: bfloat16 would blur them by pixels, so autocast stays out of here.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        sparse, dense = embed(model, batch)
+    decoder = model.mask_decoder
+    count = len(batch.image_index)
+    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
+    tokens = torch.cat([outputs.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
+    source = embeddings.index_select(0, batch.image_index) + dense
+    hidden, source = decoder.transformer(source, positions.expand(count, -1, -1, -1), tokens)
+    grid = embeddings.shape[-2:]
+    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, -1, *grid))
+    mask_tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
+    hyper = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
+    logits = (hyper @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+    return logits, decoder.iou_prediction_head(hidden[:, 0])

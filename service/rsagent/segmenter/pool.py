@@ -1,0 +1,188 @@
+"""The in-process segmenter: a SAM core on worker threads, images encoded once, prompts decoded in micro-batches."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from rsagent.errors import DeadlineExceeded, Overloaded, RSAgentError, SegmenterError, ShuttingDown
+from rsagent.segmenter.core import Decoded, Embedding, SamCore
+from rsagent.segmenter.embeddings import EmbeddingCache
+from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult, TimeLeft
+from rsagent.segmenter.variants import load
+from rsagent.segmenter.workers import Workers
+from rsagent.settings import SegmenterSettings
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Answer:
+    decoded: Decoded
+    decode_ms: float
+    batch_size: int
+
+
+@dataclass(eq=False)
+class _Ask:
+    embedding: Embedding
+    prompt: Prompt
+    answer: asyncio.Future[_Answer]
+
+
+class SegmenterPool:
+    """See `Segmenter`. While all workers are busy, prompts gather (those of other images, too) and the next free
+    worker decodes up to `max_batch` of them at once; an idle pool decodes a prompt at once.
+
+    At most `queue` calls wait or run. Use it on one event loop.
+    """
+
+    def __init__(
+        self,
+        core: SamCore,
+        variant: str,
+        *,
+        workers: int = 1,
+        cache_bytes: int = 256 * MIB,
+        max_batch: int = 8,
+        queue: int = 64,
+    ) -> None:
+        self._core = core
+        self._variant = variant
+        self._workers = Workers(workers)
+        self._embeddings: EmbeddingCache[Embedding] = EmbeddingCache(cache_bytes)
+        self._max_batch = max_batch
+        self._queue = queue
+        self._calls = 0
+        self._asked: deque[_Ask] = deque()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    def load(cls, settings: SegmenterSettings) -> SegmenterPool:
+        """The pool that the settings name. Reads weights: call it off the event loop. Raises CheckpointError and
+        NotConfigured."""
+        return cls(
+            load(settings.variant, settings.path, settings.sha256),
+            settings.variant,
+            workers=settings.workers,
+            cache_bytes=settings.cache_bytes,
+            max_batch=settings.max_batch,
+            queue=settings.queue,
+        )
+
+    @property
+    def variant(self) -> str:
+        return self._variant
+
+    async def segment(
+        self,
+        image_id: ImageId,
+        image: Image | Callable[[], Image],
+        prompt: Prompt,
+        deadline: TimeLeft | None = None,
+    ) -> SegmentResult:
+        """See `Segmenter.segment`."""
+        self._core.check(prompt)
+        async with self._place(), _timeout(deadline):
+            started = time.perf_counter()
+            embedding, encoded = await self._embeddings.get(image_id, lambda: self._encode(image))
+            encode_ms = (time.perf_counter() - started) * 1000 if encoded else 0.0
+            answer = await self._decode(embedding, prompt)
+        decoded = answer.decoded
+        return SegmentResult(decoded.best, decoded.candidates, encoded, encode_ms, answer.decode_ms, answer.batch_size)
+
+    async def ready(self) -> bool:
+        return not self._closed
+
+    async def close(self) -> None:
+        """See `Segmenter.close`."""
+        self._closed = True
+        await self._idle.wait()
+        if self._batches:
+            await asyncio.wait(self._batches)
+        await asyncio.to_thread(self._workers.close)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the bounded number of calls; a failure of the model leaves it as SegmenterError."""
+        if self._closed:
+            raise ShuttingDown("the segmenter is closed")
+        if self._calls >= self._queue:
+            raise Overloaded("the segmenter's queue is full: try again shortly", retry_after=1.0)
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        except RSAgentError:
+            raise
+        except Exception as error:
+            raise SegmenterError("the segmenter failed on this picture") from error
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _encode(self, image: Image | Callable[[], Image]) -> Embedding:
+        return await self._workers.run(lambda: self._core.encode(image() if callable(image) else image))
+
+    async def _decode(self, embedding: Embedding, prompt: Prompt) -> _Answer:
+        ask = _Ask(embedding, prompt, asyncio.get_running_loop().create_future())
+        self._asked.append(ask)
+        if len(self._asked) == 1:  # those who come while a batch waits for its worker join it
+            self._next_batch()
+        return await ask.answer
+
+    def _next_batch(self) -> None:
+        batch = asyncio.create_task(self._decode_batch())
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+
+    async def _decode_batch(self) -> None:
+        """When a worker is free, decode what has gathered, up to `max_batch`; the rest starts the next batch."""
+        await self._workers.acquire()
+        asked = [ask for ask in self._taken() if not ask.answer.cancelled()]
+        if not asked:
+            self._workers.release()
+            return
+        started = time.perf_counter()
+        try:
+            decoded = await self._workers.start(
+                lambda: self._core.decode([(ask.embedding, ask.prompt) for ask in asked])
+            )
+        except Exception as error:  # noqa: BLE001 - each caller gets it, and classifies it
+            _fail(asked, error)
+            return
+        decode_ms = (time.perf_counter() - started) * 1000
+        for ask, one in zip(asked, decoded, strict=True):
+            if not ask.answer.done():
+                ask.answer.set_result(_Answer(one, decode_ms, len(asked)))
+
+    def _taken(self) -> list[_Ask]:
+        taken = [self._asked.popleft() for _ in range(min(self._max_batch, len(self._asked)))]
+        if self._asked:
+            self._next_batch()
+        return taken
+
+
+def _fail(asked: list[_Ask], error: Exception) -> None:
+    for ask in asked:
+        if not ask.answer.done():
+            ask.answer.set_exception(error)
+
+
+@asynccontextmanager
+async def _timeout(deadline: TimeLeft | None) -> AsyncIterator[None]:
+    remaining = math.inf if deadline is None else deadline.remaining()
+    try:
+        async with asyncio.timeout(None if math.isinf(remaining) else remaining):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded("the deadline passed before the segmenter answered") from error
