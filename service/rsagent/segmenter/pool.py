@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from rsagent.deadline import Deadline
 from rsagent.errors import DeadlineExceeded, Overloaded, RSAgentError, SegmenterError, ShuttingDown
 from rsagent.segmenter.core import Decoded, Embedding, SamCore
 from rsagent.segmenter.embeddings import EmbeddingCache
-from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult, TimeLeft
+from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult
 from rsagent.segmenter.variants import load
 from rsagent.segmenter.workers import Workers
 from rsagent.settings import SegmenterSettings
@@ -87,7 +88,7 @@ class SegmenterPool:
         image_id: ImageId,
         image: Image | Callable[[], Image],
         prompt: Prompt,
-        deadline: TimeLeft | None = None,
+        deadline: Deadline | None = None,
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         self._core.check(prompt)
@@ -179,7 +180,7 @@ def _fail(asked: list[_Ask], error: Exception) -> None:
 
 
 @asynccontextmanager
-async def _timeout(deadline: TimeLeft | None) -> AsyncIterator[None]:
+async def _timeout(deadline: Deadline | None) -> AsyncIterator[None]:
     remaining = math.inf if deadline is None else deadline.remaining()
     try:
         async with asyncio.timeout(None if math.isinf(remaining) else remaining):

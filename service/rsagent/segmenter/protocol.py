@@ -60,7 +60,7 @@ class MaskCandidate:
 
 @dataclass(frozen=True)
 class LowResCandidate:
-    """A mask not brought to the image's size: upscaling costs as much as decoding, and only the best one is looked at."""
+    """A mask not brought to the image's size: upscaling costs as much as decoding, and only the best is looked at."""
 
     logits: Logits
     score: float

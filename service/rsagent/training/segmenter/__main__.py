@@ -1,0 +1,83 @@
+"""`python -m rsagent.training.segmenter train|evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train and measure the nano segmenter.", no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Train and measure the nano segmenter."""
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder of checkpoints; a run found there is resumed.")],
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 80,
+    side: Annotated[int, typer.Option(help="Longer side of the pictures, px.")] = 256,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from (another stage's).")] = None,
+    lr: float = 1e-3,
+    lr_end: float = 1e-6,
+    images: int = 4,
+    each: int = 9,
+    refine: float = 0.25,
+    ellipses: int = 0,
+    muon: bool = True,
+    seed: int = 0,
+    cliparts: int = 2500,
+) -> None:
+    """Train one stage on collages."""
+    from rsagent.training.segmenter.train import Recipe
+    from rsagent.training.segmenter.train import train as run
+
+    run(
+        Recipe(
+            out=out,
+            minutes=minutes,
+            side=side,
+            start=start,
+            lr=lr,
+            lr_end=lr_end,
+            images=images,
+            each=each,
+            refine=refine,
+            ellipses=ellipses,
+            muon=muon,
+            seed=seed,
+            cliparts=cliparts,
+        )
+    )
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[Path, typer.Argument(help="A safetensors file of a nano model.")],
+    coco: Annotated[Path | None, typer.Option(help="Folder with instances.json and images/.")] = None,
+    collages: Annotated[int, typer.Option(help="How many held-out collages.")] = 100,
+    side: int = 256,
+) -> None:
+    """Print mIoU figures as JSON: box, one point, box then one corrective click; photographs and collages."""
+    import torch
+
+    from rsagent.segmenter.core import SamCore
+    from rsagent.training.segmenter import measure
+    from rsagent.training.segmenter.train import load
+
+    torch.set_num_threads(1)
+    core = SamCore(load(weights, side))
+    figures = {}
+    if coco is not None:
+        figures["photographs"] = measure.measure(core, measure.coco(coco))
+    if collages:
+        figures["collages"] = measure.measure(core, measure.collages(collages))
+    typer.echo(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    app()

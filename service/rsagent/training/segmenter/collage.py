@@ -1,0 +1,216 @@
+"""Pictures with exact masks, painted to be unlike each other: the only supervision the nano segmenter gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rsagent.training.segmenter import shapes
+from rsagent.training.segmenter.material import Material, silhouette
+from rsagent.training.segmenter.shapes import Rng
+from rsagent.training.world.stock import Pixels
+
+MODES = (("large", 0.38), ("mixed", 0.40), ("crowd", 0.22))
+COUNTS = {"large": (1, 4), "mixed": (3, 8), "crowd": (7, 16)}
+SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.08, 0.36)}
+MIN_AREA = 0.0012
+MIN_SIDE = 6
+
+
+@dataclass(frozen=True)
+class Collage:
+    """`image` uint8 RGB [h, w, 3]; `owner` uint8 [h, w]: 0 the ground, else the number of the object that shows."""
+
+    image: Pixels
+    owner: NDArray[np.uint8]
+
+    def objects(self) -> list[int]:
+        """Numbers of the objects that still show enough to be asked for."""
+        seen = np.bincount(self.owner.ravel())
+        enough = max(MIN_AREA * self.owner.size, 40)
+        return [n for n in range(1, len(seen)) if seen[n] >= enough and self._wide(n)]
+
+    def _wide(self, number: int) -> bool:
+        x, y, w, h = cv2.boundingRect((self.owner == number).astype(np.uint8))
+        return min(w, h) >= MIN_SIDE
+
+
+def compose(material: Material, side: int, rng: Rng) -> Collage:
+    """One collage whose longer side is `side` px; drawn again in the rare case that nothing shows."""
+    while True:
+        short = int(side * min(1.0, rng.uniform(0.6, 1.1)))
+        size = (short, side) if rng.random() < 0.65 else (side, short)
+        collage = _paint(material, size, rng)
+        if collage.objects():
+            return collage
+
+
+def _paint(material: Material, size: tuple[int, int], rng: Rng) -> Collage:
+    names, odds = zip(*MODES, strict=True)
+    mode = str(rng.choice(names, p=odds))
+    canvas = _ground(material, size, rng).astype(np.float32)
+    owner = np.zeros(size, np.uint8)
+    low, high = np.log(SIDES[mode])
+    sides = np.exp(rng.uniform(low, high, int(rng.integers(*COUNTS[mode])))) * max(size)
+    if rng.random() < 0.7:  # large things first, so that small ones are not all hidden
+        sides = np.sort(sides)[::-1]
+    for number, side in enumerate(sides, start=1):
+        _lay(canvas, owner, number, _piece(material, rng), float(side), rng)
+    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    return Collage(_developed(image, rng), owner)
+
+
+def _ground(material: Material, size: tuple[int, int], rng: Rng) -> Pixels:
+    """A photograph, or a patchwork of several, which has edges that belong to no object."""
+    ground = shapes.photo_patch(_any(material.photos, rng), size, rng)
+    if rng.random() < 0.35:
+        count = int(rng.integers(2, 5))
+        which = shapes.regions(size, count, rng)
+        for region in range(1, count):
+            other = shapes.photo_patch(_any(material.photos, rng), size, rng)
+            np.copyto(ground, other, where=(which == region)[..., None])
+    return ground
+
+
+def _any(pieces: object, rng: Rng) -> Pixels:
+    sequence: list[Pixels] = pieces  # type: ignore[assignment]
+    return sequence[int(rng.integers(len(sequence)))]
+
+
+def _piece(material: Material, rng: Rng) -> Pixels:
+    """An object before it is placed: RGBA uint8, with its own look or a silhouette filled with something else."""
+    dice = rng.random()
+    if dice < 0.36:
+        return _any(material.stamps, rng)
+    if dice < 0.48 and material.cliparts:
+        return _any(material.cliparts, rng)
+    alpha = _silhouette(material, rng)
+    if rng.random() < 0.12:
+        alpha = shapes.punched(alpha, rng)
+    return np.dstack([_texture(material, alpha.shape, rng), np.rint(alpha * 255).astype(np.uint8)])
+
+
+def _silhouette(material: Material, rng: Rng) -> shapes.Alpha:
+    dice = rng.random()
+    if dice < 0.35:
+        return silhouette(_any(material.stamps, rng))
+    if dice < 0.6 and material.cliparts:
+        return silhouette(_any(material.cliparts, rng))
+    if dice < 0.75:
+        return shapes.blob(rng)
+    return shapes.limbs(rng) if dice < 0.9 else shapes.polygon(rng)
+
+
+def _texture(material: Material, shape: tuple[int, ...], rng: Rng) -> Pixels:
+    """One material, or up to four in parts: a thing need not be of one colour to be one thing."""
+    size = (shape[0], shape[1])
+    parts = int(rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1]))
+    which = shapes.regions(size, parts, rng) if parts > 1 else np.zeros(size, np.intp)
+    out = np.zeros((*size, 3), np.uint8)
+    for part in range(parts):
+        flat = rng.random() < 0.3
+        fill = shapes.plain(size, rng) if flat else shapes.photo_patch(_any(material.photos, rng), size, rng)
+        np.copyto(out, fill, where=(which == part)[..., None])
+    return out
+
+
+def _matrix(shape: tuple[int, ...], side: float, size: tuple[int, int], rng: Rng) -> NDArray[np.float64]:
+    """Perspective map from piece to canvas: turned, stretched, sheared, tilted; its centre anywhere on the canvas."""
+    height, width = shape[:2]
+    spin = rng.normal(0, 0.25) if rng.random() < 0.75 else rng.uniform(-np.pi, np.pi)
+    stretch = np.exp(rng.normal(0, 0.22))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    scale = side / max(height * stretch, width / stretch)
+    turn = np.array([[np.cos(spin), -np.sin(spin)], [np.sin(spin), np.cos(spin)]])
+    linear = turn @ np.array([[flip / stretch, rng.normal(0, 0.12)], [0, stretch]]) * scale
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([width, height]) / 2
+    centre = np.array([rng.uniform(0, size[1]), rng.uniform(0, size[0])])
+    if side > 0.55 * max(size):  # large things are mostly well inside
+        centre = centre * 0.5 + np.array([size[1], size[0]]) * 0.25
+    moved = corners @ linear.T * (1 + rng.normal(0, 0.07, (4, 1))) + centre
+    origin = corners + np.array([width, height]) / 2
+    return np.asarray(cv2.getPerspectiveTransform(origin.astype(np.float32), moved.astype(np.float32)), np.float64)
+
+
+def _lay(
+    canvas: NDArray[np.float32], owner: NDArray[np.uint8], number: int, piece: Pixels, side: float, rng: Rng
+) -> None:
+    """Warp a piece onto the canvas in place and mark the pixels it now owns."""
+    size = (owner.shape[0], owner.shape[1])
+    matrix = _matrix(piece.shape, side, size, rng)
+    shrink = side / max(piece.shape[:2])
+    if shrink < 0.6:  # shrink by area first: a bilinear warp alone would alias
+        small = cv2.resize(piece, None, fx=1.5 * shrink, fy=1.5 * shrink, interpolation=cv2.INTER_AREA)
+        back = np.diag([piece.shape[1] / small.shape[1], piece.shape[0] / small.shape[0], 1.0])
+        piece, matrix = np.asarray(small, np.uint8), matrix @ back
+    x, y, w, h = _extent(piece.shape, matrix, size)
+    if w < 4 or h < 4:
+        return
+    shift = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
+    warped = np.asarray(cv2.warpPerspective(piece, shift @ matrix, (w, h), flags=cv2.INTER_LINEAR), np.float32)
+    alpha = warped[..., 3:] / 255
+    if rng.random() < 0.4:
+        soft = cv2.GaussianBlur(alpha[..., 0], (0, 0), rng.uniform(0.4, 1.2))
+        alpha = np.asarray(soft, np.float32)[..., None]
+    region = canvas[y : y + h, x : x + w]
+    colour = _lit(warped[..., :3], alpha, region, rng)
+    if rng.random() < 0.3:
+        _shadow(region, alpha[..., 0], rng)
+    region *= 1 - alpha
+    region += colour * alpha
+    owner[y : y + h, x : x + w][alpha[..., 0] > 0.5] = number
+
+
+def _extent(
+    shape: tuple[int, ...], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    height, width = shape[:2]
+    corners = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], np.float64)
+    moved = cv2.perspectiveTransform(corners, matrix)[0]
+    x0, y0 = np.maximum(np.floor(moved.min(0)), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(moved.max(0)), [size[1], size[0]]).astype(int)
+    return int(x0), int(y0), int(x1 - x0), int(y1 - y0)
+
+
+def _lit(
+    colour: NDArray[np.float32], alpha: NDArray[np.float32], under: NDArray[np.float32], rng: Rng
+) -> NDArray[np.float32]:
+    """Gain, contrast, a gradient of light; one in five is pulled towards the colours it lies on."""
+    weight = float(alpha.sum()) + 1e-3
+    mean = (colour * alpha).sum((0, 1)) / weight
+    out = (colour - mean) * np.float32(np.exp(rng.normal(0, 0.2)))
+    aim = mean * rng.uniform(0.75, 1.25) + rng.normal(0, 8, 3)
+    if rng.random() < 0.2:
+        aim = aim + (under.mean((0, 1)) - aim) * rng.uniform(0.4, 0.95)
+    height, width = alpha.shape[:2]
+    slope = np.linspace(-0.5, 0.5, width)[None, :, None] * rng.normal(0, 30)
+    slope = slope + np.linspace(-0.5, 0.5, height)[:, None, None] * rng.normal(0, 30)
+    return np.asarray(np.clip(out + (aim + slope).astype(np.float32), 0, 255), np.float32)
+
+
+def _shadow(region: NDArray[np.float32], alpha: NDArray[np.float32], rng: Rng) -> None:
+    """Darken, in place, a blurred and shifted copy of the silhouette."""
+    soft = max(3, int(0.08 * max(alpha.shape)))
+    dark = cv2.blur(np.roll(alpha, rng.integers(-soft, soft + 1, 2), (0, 1)), (soft, soft))
+    region *= 1 - np.asarray(dark, np.float32)[..., None] * np.float32(rng.uniform(0.2, 0.6))
+
+
+def _developed(image: Pixels, rng: Rng) -> Pixels:
+    """What a camera and a file format do: light, colour, blur, noise, JPEG."""
+    out = cv2.convertScaleAbs(image, alpha=rng.uniform(0.75, 1.25), beta=rng.uniform(-20, 20))
+    if rng.random() < 0.25:
+        grey = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        kept = 0.0 if rng.random() < 0.25 else rng.uniform(0.3, 0.9)
+        out = cv2.addWeighted(out, kept, grey, 1 - kept, 0)
+    if rng.random() < 0.3:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 0.9))
+    if rng.random() < 0.4:
+        noise = rng.normal(0, rng.uniform(1, 9), (*out.shape[:2], 1)).astype(np.float32)
+        out = np.clip(out + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        coded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))])[1]
+        out = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return np.asarray(out, np.uint8)
