@@ -7,17 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
-from rsagent.segmenter.protocol import (
-    Image,
-    ImageId,
-    LowResCandidate,
-    Mask,
-    MaskCandidate,
-    Prompt,
-    SegmentResult,
-    TimeLeft,
-)
+from rsagent.segmenter.protocol import Image, ImageId, LowResCandidate, Mask, MaskCandidate, Prompt, SegmentResult
 
 RADIUS = 6.0
 SIDE = 32
@@ -45,7 +37,7 @@ class FakeSegmenter:
         image_id: ImageId,
         image: Image | Callable[[], Image],
         prompt: Prompt,
-        deadline: TimeLeft | None = None,
+        deadline: Deadline | None = None,
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         self.calls += 1
