@@ -119,7 +119,7 @@ def load_policy(settings: PolicySettings) -> Policy:
 
 def load_segmenter(settings: SegmenterSettings) -> Segmenter:
     """The segmenter that the settings name. Loading weights takes seconds: call it off the event loop."""
-    from rsagent.segmenter.pool import SegmenterPool
+    from rsagent.segmenter.pool import SegmenterPool  # imports torch
 
     return SegmenterPool.load(settings)
 
