@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 from rsagent.agent.actions import Malformed, MalformedKind, tool_name
 from rsagent.agent.events import Ended, Event, MaskProposed
 from rsagent.agent.state import EpisodeResult, StopReason, Turn
+from rsagent.deadline import Deadline
 from rsagent.policy.protocol import Policy
-from rsagent.segmenter.protocol import Image, ImageId, Prompt, Segmenter, SegmentResult, TimeLeft
+from rsagent.segmenter.protocol import Image, ImageId, Prompt, Segmenter, SegmentResult
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 TURNS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
@@ -159,7 +160,7 @@ class MeteredSegmenter:
         image_id: ImageId,
         image: Image | Callable[[], Image],
         prompt: Prompt,
-        deadline: TimeLeft | None = None,
+        deadline: Deadline | None = None,
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         answer = await self.inner.segment(image_id, image, prompt, deadline)

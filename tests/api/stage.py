@@ -18,6 +18,7 @@ from rsagent import imaging
 from rsagent.api.app import create_app
 from rsagent.api.house import House
 from rsagent.api.server import Server
+from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.segmenter.protocol import (
@@ -27,7 +28,6 @@ from rsagent.segmenter.protocol import (
     MaskCandidate,
     Prompt,
     SegmentResult,
-    TimeLeft,
 )
 from rsagent.service import open_service
 from rsagent.settings import Settings
@@ -45,7 +45,7 @@ NO_TARGET = call("report_no_target", reason="nothing of the kind")
 
 
 class Boxes:
-    """A segmenter that fills boxes, or a 3 px square at the first point. `running` counts calls under way."""
+    """A segmenter that fills the prompt's box. `running` counts calls under way."""
 
     variant = "boxes"
 
@@ -61,7 +61,7 @@ class Boxes:
         image_id: ImageId,
         image: Image | Callable[[], Image],
         prompt: Prompt,
-        deadline: TimeLeft | None = None,
+        deadline: Deadline | None = None,
     ) -> SegmentResult:
         self.running += 1
         try:
@@ -72,8 +72,7 @@ class Boxes:
             raise self.failure
         encoded = image_id not in self.seen
         self.seen.add(image_id)
-        pixels = image() if callable(image) else image
-        return _filled(pixels, prompt, encoded)
+        return _filled(image() if callable(image) else image, prompt, encoded)
 
     async def ready(self) -> bool:
         return self.healthy
@@ -84,8 +83,7 @@ class Boxes:
 
 def _filled(image: Image, prompt: Prompt, encoded: bool) -> SegmentResult:
     mask = np.zeros(image.shape[:2], dtype=np.bool_)
-    x, y = prompt.points[0][:2] if prompt.points else (0.0, 0.0)
-    x1, y1, x2, y2 = (round(side) for side in prompt.box or (x - 1, y - 1, x + 2, y + 2))
+    x1, y1, x2, y2 = (round(side) for side in prompt.box or (0, 0, 0, 0))
     mask[max(0, y1) : y2, max(0, x1) : x2] = True
     logits = np.zeros((8, 8), dtype=np.float32)
     return SegmentResult(MaskCandidate(mask, logits, 0.9), (LowResCandidate(logits, 0.9),), encoded, 1.0, 1.0, 1)
@@ -152,7 +150,7 @@ class Stage:
     async def quiet(self, seconds: float = 2.0) -> None:
         """Wait until nothing runs and every permit is back."""
         async with asyncio.timeout(seconds):
-            while self.house.gate.running or self.policy.running or self.segmenter.running:
+            while self.house.gate.running or self.policy.running or self.segmenter.running:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
@@ -185,7 +183,7 @@ async def on_air(cast: Cast = Cast()) -> AsyncIterator[Stage]:
     running = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(5):
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
                 await asyncio.sleep(0.01)
         async with httpx.AsyncClient(base_url=server.url, timeout=10) as client:
             yield Stage(client, app, policy, cast.segmenter, server.url)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsagent.errors import BadQuery, BadRequest
 from rsagent.masks import MaskFormat
@@ -47,13 +47,6 @@ class Options(BaseModel):
         0.0, ge=0.0, le=2.0, allow_inf_nan=False, description="0 takes the likeliest token each time."
     )
 
-    @field_validator("include", mode="before")
-    @classmethod
-    def _by_commas(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return [name.strip() for name in value.split(",") if name.strip()]
-        return value
-
 
 class SegmentRequest(BaseModel):
     """The JSON form of a request."""
@@ -84,12 +77,17 @@ def parse_options(text: str) -> Options:
         raise _refusal(error, Options) from error
 
 
-def parse_fields(fields: Mapping[str, Any]) -> Options:
+def parse_fields(fields: Mapping[str, str]) -> Options:
     """Options from a form's own fields, all of them text. Raises BadQuery."""
     try:
-        return Options.model_validate_strings(dict(fields))
+        return Options.model_validate({**fields, **_listed(fields.get("include"))})
     except ValidationError as error:
         raise _refusal(error, Options) from error
+
+
+def _listed(include: str | None) -> dict[str, list[str]]:
+    """A form's `include`: names with commas between them."""
+    return {} if include is None else {"include": [name.strip() for name in include.split(",") if name.strip()]}
 
 
 def check_query(query: str, longest: int) -> str:
