@@ -1,8 +1,8 @@
 import pytest
+from tests.agent.playing import NATIVE, make_task
+
 from rsagent.agent.episode import begin
 from rsagent.agent.state import EpisodeState
-
-from tests.agent.playing import NATIVE, make_task
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from rsagent.agent import dialects
 from rsagent.agent.actions import Action
 from rsagent.agent.episode import prompt_of, step

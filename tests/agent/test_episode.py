@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from tests.agent.playing import NATIVE, make_task, play_action, play_text
+
 from rsagent.agent.actions import Finish, NoTarget, Segment, Zoom
 from rsagent.agent.episode import begin, conclude, prompt_of, repeats
 from rsagent.agent.state import Budget, EpisodeState, StopReason
 from rsagent.geometry import Point
 from rsagent.policy.protocol import ImagePart
-
-from tests.agent.playing import NATIVE, make_task, play_action, play_text
 
 BOX = Segment((10, 10, 40, 40))
 

@@ -1,5 +1,6 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from rsagent.agent.prompts import BRIEF, FULL, neutralise
 
 MARKERS = ("<|", "<tool_call", "</tool_call", "<think", "</think")

@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from rsagent.agent.render import ALPHA, overlay, part, tint, view
 from rsagent.geometry import Frame
 

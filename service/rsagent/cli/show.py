@@ -29,7 +29,7 @@ from rsagent.cli.picture import Pixels, blocks
 OUTCOMES = {
     "segmented": "[green]✓[/] {count} submitted",
     "no_target": "[yellow]∅[/] the picture holds no such thing",
-    "incomplete": "[yellow]…[/] ended by {reason}; this is the best guess",
+    "incomplete": "[yellow]…[/] ended by {reason}; best guess: {count}",
 }
 
 
@@ -80,7 +80,7 @@ class Drawing:
         self._picture(event.overlay)
 
     def _answer(self, answer: SegmentAnswer) -> None:
-        count = f"{len(answer.objects)} {'mask' if len(answer.objects) == 1 else 'masks'}"
+        count = {0: "no mask", 1: "1 mask"}.get(len(answer.objects), f"{len(answer.objects)} masks")
         said = OUTCOMES[answer.status].format(count=count, reason=answer.stop_reason.value.replace("_", " "))
         seconds = answer.timings_ms.total / 1000
         self.console.print(f"{said} [dim]after {len(answer.turns)} turns, {seconds:.1f} s[/]", highlight=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rsagent.agent import dialects
 from rsagent.agent.actions import Finish, Malformed, MalformedKind, NoTarget, Segment, Zoom
 from rsagent.agent.dialects import Dialect
