@@ -18,8 +18,6 @@ from rsagent.segmenter.fake import FakeSegmenter
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 BOX = '<think>there</think><tool_call>{"name": "segment", "arguments": {"bbox_2d": [100, 100, 500, 500]}}</tool_call>'
 OTHER = '<think>no</think><tool_call>{"name": "segment", "arguments": {"bbox_2d": [500, 96, 900, 504]}}</tool_call>'
-    '<think>no, there</think><tool_call>{"name": "segment", "arguments": {"bbox_2d": [500, 96, 900, 504]}}</tool_call>'
-)
 DONE = '<think>fits</think><tool_call>{"name": "finish", "arguments": {"mask_ids": [2]}}</tool_call>'
 
 
