@@ -153,7 +153,7 @@ async def test_many_episodes_at_once_do_not_meet() -> None:
         box = f'{{"bbox_2d": [{left}, 0, {left + 80}, 400]}}'
         return f'<tool_call>{{"name": "segment", "arguments": {box}}}</tool_call>'
 
-    runner = Runner(ScriptedPolicy(reply), FakeSegmenter(delay=0.001))  # type: ignore[arg-type]
+    runner = Runner(ScriptedPolicy(reply), FakeSegmenter(delay=0.001))
 
     async def one(number: int) -> float:
         events = runner.play(IMAGE, f"object {number}", deadline=Deadline.after(60), sampling=Sampling())

@@ -44,15 +44,16 @@ async def stream_segment(url: str, picture: bytes, query: str, options: Options)
     Raises RequestFailed when the service cannot be reached, refuses, fails, or ends its stream early. Closing the
     generator hangs up, which ends the episode.
     """
-    request = {
-        "files": {"image": ("image", picture)},
-        "data": {"query": query, "options": options.model_dump_json()},
-        "headers": {"Accept": "text/event-stream"},
-    }
     try:
         async with (
             httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT)) as client,
-            client.stream("POST", "/v1/segment", **request) as response,
+            client.stream(
+                "POST",
+                "/v1/segment",
+                files={"image": ("image", picture)},
+                data={"query": query, "options": options.model_dump_json()},
+                headers={"Accept": "text/event-stream"},
+            ) as response,
             aclosing(_events(response)) as events,
         ):
             async for event in events:

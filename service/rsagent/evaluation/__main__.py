@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rsagent import settings
 from rsagent.agent.state import Budget
 from rsagent.evaluation.play import Played, play
 from rsagent.evaluation.report import summary, table
-from rsagent.evaluation.samples import KINDS, Sample, collages, unseen
+from rsagent.evaluation.samples import Sample, collages, unseen
 from rsagent.service import open_service
 from rsagent.training.world.phrasing import Voice
+from rsagent.training.world.requests import KINDS
 
 console = Console()
 
@@ -62,11 +64,13 @@ async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict
         with bar:
             for turns in budgets:
                 name = "one-shot" if turns == 1 else f"up to {turns} turns"
-                task = bar.add_task(name, total=len(samples))
-                runs[name] = await play(
-                    service.runner, samples, Budget(turns=turns), at_once=at_once, done=lambda _, t=task: bar.advance(t)
-                )
+                tick = _ticker(bar, bar.add_task(name, total=len(samples)))
+                runs[name] = await play(service.runner, samples, Budget(turns=turns), at_once=at_once, done=tick)
     return runs
+
+
+def _ticker(bar: Progress, task: TaskID) -> Callable[[Played], None]:
+    return lambda _: bar.advance(task)
 
 
 if __name__ == "__main__":
