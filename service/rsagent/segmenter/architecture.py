@@ -19,9 +19,9 @@ from segment_anything.modeling import (  # noqa: E402
     ImageEncoderViT,
     MaskDecoder,
     PromptEncoder,
-    Sam,
     TwoWayTransformer,
 )
+from segment_anything.modeling import Sam as Sam  # noqa: E402
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -92,9 +92,7 @@ def build(architecture: Architecture) -> Sam:
         input_image_size=(a.image_size, a.image_size),
         mask_in_chans=16,
     )
-    two_way = TwoWayTransformer(
-        depth=2, embedding_dim=a.prompt_width, num_heads=a.decoder_heads, mlp_dim=a.decoder_mlp
-    )
+    two_way = TwoWayTransformer(depth=2, embedding_dim=a.prompt_width, num_heads=a.decoder_heads, mlp_dim=a.decoder_mlp)
     decoder = MaskDecoder(num_multimask_outputs=3, transformer=two_way, transformer_dim=a.prompt_width)
     model = Sam(encoder, prompts, decoder, pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
     model.eval()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image as Pictures
+from torch.nn.functional import interpolate
 
 from rsagent.errors import BadRequest
 from rsagent.segmenter.architecture import Sam
@@ -27,9 +27,12 @@ class InputFrame:
 
     @classmethod
     def of(cls, height: int, width: int, side: int) -> InputFrame:
-        """`ResizeLongestSide.get_preprocess_shape`: the longer side becomes `side`, halves round up."""
+        """`ResizeLongestSide.get_preprocess_shape`: the longer side becomes `side`, halves round up.
+
+        The shorter one is at least 1 px, where SAM makes it 0 and fails: a zoom may be very thin.
+        """
         scale = side / max(height, width)
-        return cls(height, width, int(height * scale + 0.5), int(width * scale + 0.5))
+        return cls(height, width, max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
 
     def to_input(self, xy: np.ndarray) -> np.ndarray:
         """Original-image pixels [..., 2] → the model's input pixels, float64."""
@@ -76,7 +79,7 @@ class SamCore:
     def encode(self, image: Image) -> Embedding:
         """Embed a uint8 RGB image [H, W, 3], prepared exactly as `SamPredictor.set_image` does."""
         frame = InputFrame.of(image.shape[0], image.shape[1], self.side)
-        size = (max(1, frame.input_width), max(1, frame.input_height))
+        size = (frame.input_width, frame.input_height)
         small = np.array(Pictures.fromarray(image).resize(size, Pictures.Resampling.BILINEAR))
         pixels = torch.from_numpy(small).permute(2, 0, 1)[None]
         features: torch.Tensor = self._model.image_encoder(self._model.preprocess(pixels))
@@ -118,7 +121,7 @@ class SamCore:
         boxes = points = labels = masks = None
         first = requests[0][1]
         if first.box is not None:
-            corners = [e.frame.to_input(np.reshape(p.box, (2, 2))).reshape(4) for e, p in requests]
+            corners = [e.frame.to_input(np.array(p.box).reshape(2, 2)).reshape(4) for e, p in requests]
             boxes = torch.tensor(np.stack(corners), dtype=torch.float32)
         if first.points:
             clicks = np.array([p.points for _, p in requests], np.float64)
@@ -142,16 +145,16 @@ class SamCore:
 
     def upscale(self, logits: torch.Tensor, frame: InputFrame) -> torch.Tensor:
         """Low-resolution logits [h, w] → logits [H, W] of the image, as `Sam.postprocess_masks`."""
-        square = F.interpolate(logits[None, None], (self.side, self.side), mode="bilinear", align_corners=False)
+        square = interpolate(logits[None, None], (self.side, self.side), mode="bilinear", align_corners=False)
         inside = square[..., : frame.input_height, : frame.input_width]
-        whole = F.interpolate(inside, (frame.height, frame.width), mode="bilinear", align_corners=False)
+        whole = interpolate(inside, (frame.height, frame.width), mode="bilinear", align_corners=False)
         return whole[0, 0]
 
 
 def _gathered(embeddings: Sequence[Embedding]) -> tuple[torch.Tensor, torch.Tensor]:
     """Distinct embeddings stacked [images, C, g, g], and which of them each request is about."""
     places: dict[int, int] = {}
-    distinct = []
+    distinct: list[torch.Tensor] = []
     for embedding in embeddings:
         if id(embedding) not in places:
             places[id(embedding)] = len(distinct)

@@ -70,7 +70,7 @@ class FakeSegmenter:
 
 
 def filled(height: int, width: int, prompt: Prompt) -> Mask:
-    """bool [height, width]: the prompt's box filled, discs around positive points added, around negative ones removed."""
+    """bool [height, width]: the prompt's box filled, discs around points added (label 1) or removed."""
     mask = np.zeros((height, width), dtype=np.bool_)
     if prompt.box is not None:
         x1, y1, x2, y2 = (round(value) for value in prompt.box)

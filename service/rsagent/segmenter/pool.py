@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +58,8 @@ class SegmenterPool:
         self._max_batch = max_batch
         self._queue = queue
         self._calls = 0
-        self._asked: deque[_Ask] = deque()
+        self._asked: list[_Ask] = []
+        self._gathering = False
         self._batches: set[asyncio.Task[None]] = set()
         self._closed = False
         self._idle = asyncio.Event()
@@ -92,7 +91,7 @@ class SegmenterPool:
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         self._core.check(prompt)
-        async with self._place(), _timeout(deadline):
+        async with self._place(), _within(deadline):
             started = time.perf_counter()
             embedding, encoded = await self._embeddings.get(image_id, lambda: self._encode(image))
             encode_ms = (time.perf_counter() - started) * 1000 if encoded else 0.0
@@ -137,11 +136,16 @@ class SegmenterPool:
     async def _decode(self, embedding: Embedding, prompt: Prompt) -> _Answer:
         ask = _Ask(embedding, prompt, asyncio.get_running_loop().create_future())
         self._asked.append(ask)
-        if len(self._asked) == 1:  # those who come while a batch waits for its worker join it
+        if not self._gathering:  # those who come while a batch waits for its worker join it
             self._next_batch()
-        return await ask.answer
+        try:
+            return await ask.answer
+        finally:
+            if ask in self._asked:  # withdrawn; left in the queue, it would count for no one and stay
+                self._asked.remove(ask)
 
     def _next_batch(self) -> None:
+        self._gathering = True
         batch = asyncio.create_task(self._decode_batch())
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
@@ -149,7 +153,7 @@ class SegmenterPool:
     async def _decode_batch(self) -> None:
         """When a worker is free, decode what has gathered, up to `max_batch`; the rest starts the next batch."""
         await self._workers.acquire()
-        asked = [ask for ask in self._taken() if not ask.answer.cancelled()]
+        asked = self._taken()
         if not asked:
             self._workers.release()
             return
@@ -167,7 +171,10 @@ class SegmenterPool:
                 ask.answer.set_result(_Answer(one, decode_ms, len(asked)))
 
     def _taken(self) -> list[_Ask]:
-        taken = [self._asked.popleft() for _ in range(min(self._max_batch, len(self._asked)))]
+        self._gathering = False
+        # One that is cancelled but has not run since is still here.
+        waiting = [ask for ask in self._asked if not ask.answer.cancelled()]
+        taken, self._asked = waiting[: self._max_batch], waiting[self._max_batch :]
         if self._asked:
             self._next_batch()
         return taken
@@ -180,10 +187,12 @@ def _fail(asked: list[_Ask], error: Exception) -> None:
 
 
 @asynccontextmanager
-async def _timeout(deadline: Deadline | None) -> AsyncIterator[None]:
-    remaining = math.inf if deadline is None else deadline.remaining()
+async def _within(deadline: Deadline | None) -> AsyncIterator[None]:
+    scope = (deadline or Deadline.never()).timeout()
     try:
-        async with asyncio.timeout(None if math.isinf(remaining) else remaining):
+        async with scope:
             yield
     except TimeoutError as error:
+        if not scope.expired():  # the model's own
+            raise
         raise DeadlineExceeded("the deadline passed before the segmenter answered") from error

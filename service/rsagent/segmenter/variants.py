@@ -1,24 +1,22 @@
 """The SAMs there are: a name, sizes, and the sha256 that its weights must have.
 
-`nano` is in the package. The others are read from a file or fetched once from an address; what is loaded is always
-checked against a hash, and nothing in it is ever run: safetensors, or a torch file read with `weights_only`.
+`nano` is in the package. The others are read from a file or fetched once from an address, and checked against the
+published hash or the one that was set; nothing in a file is ever run: safetensors, or a torch file read with
+`weights_only`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-from collections.abc import Iterator
+import textwrap
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import httpx
 import safetensors.torch
 import torch
-from rich.progress import wrap_file
-from safetensors import SafetensorError
 
 from rsagent.errors import CheckpointError, NotConfigured
 from rsagent.segmenter.architecture import NANO, Architecture, Sam, build
@@ -84,24 +82,41 @@ def load(name: str, source: str | None = None, sha256: str | None = None) -> Sam
         raise NotConfigured(
             f"{name} needs weights: set RSAGENT_SEGMENTER__PATH to {variant.published} or to an https address of it"
         )
-    pinned = sha256 or variant.sha256
-    path = fetch(source, pinned) if source.startswith("https://") else Path(source)
-    _verify(path, pinned)
-    return SamCore(_with_weights(variant, path))
+    return SamCore(_with_weights(variant, _file(source, sha256 or variant.sha256)))
+
+
+def _file(source: str, sha256: str | None) -> Path:
+    pinned = sha256 and sha256.lower()
+    if source.startswith("https://"):
+        return fetch(source, pinned)
+    if "://" in source:
+        raise NotConfigured("weights come from a file or an https address: change RSAGENT_SEGMENTER__PATH")
+    _verify(Path(source), pinned)
+    return Path(source)
 
 
 def fetch(address: str, sha256: str | None) -> Path:
     """The file at an https address, from the cache if it was fetched before. It is kept only if its hash is right.
 
-    Raises CheckpointError where it cannot be had or is not what was pinned.
+    Raises NotConfigured without a hash, CheckpointError where the file cannot be had or is not what was pinned.
     """
     if sha256 is None:
         raise NotConfigured("weights from an address need RSAGENT_SEGMENTER__SHA256, the hash they must have")
-    kept = cache_folder() / sha256 / address.rsplit("/", 1)[-1]
-    if kept.is_file():
+    kept = cache_folder() / sha256 / (PurePosixPath(urlsplit(address).path).name or "weights")
+    if kept.is_file() and _sha256(kept) == sha256:  # one that was damaged since is fetched again
         return kept
+    try:
+        _fetch(address, sha256, kept)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise CheckpointError(
+            f"the weights could not be fetched ({error}): set RSAGENT_SEGMENTER__PATH to a file fetched by hand"
+        ) from error
+    return kept
+
+
+def _fetch(address: str, sha256: str, kept: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}.part")
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as out, httpx.stream("GET", address, follow_redirects=True, timeout=60) as answer:
             answer.raise_for_status()
@@ -109,13 +124,8 @@ def fetch(address: str, sha256: str | None) -> Path:
                 out.write(chunk)
         _verify(partial, sha256)
         partial.replace(kept)
-    except httpx.HTTPError as error:
-        raise CheckpointError(
-            f"the weights could not be fetched ({error}): fetch them by hand and give the file"
-        ) from error
     finally:
         partial.unlink(missing_ok=True)
-    return kept
 
 
 def cache_folder() -> Path:
@@ -137,16 +147,8 @@ def _verify(path: Path, sha256: str | None) -> None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with wrap_file(path.open("rb"), path.stat().st_size, description=f"checking {path.name}", transient=True) as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
-        yield chunk
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _with_weights(variant: Variant, path: Path) -> Sam:
@@ -154,9 +156,7 @@ def _with_weights(variant: Variant, path: Path) -> Sam:
     try:
         model.load_state_dict(_read(path))
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{path.name} does not hold the weights of {variant.name}: {_first_line(error)}"
-        ) from error
+        raise CheckpointError(f"{path.name} does not hold the weights of {variant.name}: {_brief(error)}") from error
     return model
 
 
@@ -168,12 +168,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is no file of weights: {_first_line(error)}") from error
-    if not isinstance(found, dict):
+    except Exception as error:  # damaged pickles fail in a dozen ways, KeyError and AssertionError among them
+        raise CheckpointError(f"{path.name} is no file of weights: {_brief(error)}") from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise CheckpointError(f"{path.name} holds no table of weights")
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _brief(error: Exception) -> str:
+    return textwrap.shorten(str(error), 200, placeholder=" …") or type(error).__name__

@@ -30,7 +30,11 @@ class Workers:
 
     def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Run `work` on the thread that `acquire` reserved, and release it at the end, whoever still waits."""
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError:  # closed, or the system gives no more threads
+            self.release()
+            raise
         running.add_done_callback(self._ended)
         return asyncio.shield(running)
 
