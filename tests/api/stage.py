@@ -123,7 +123,18 @@ class Stage:
     app: FastAPI
     policy: ScriptedPolicy
     segmenter: Boxes
-    url: str = ""
+    server: Server | None = None
+
+    @property
+    def url(self) -> str:
+        assert self.server is not None, "only a stage on air has an address"
+        return self.server.url
+
+    @property
+    def listening(self) -> Any:
+        """The listening socket; what is set on it, connections inherit."""
+        assert self.server is not None, "only a stage on air listens"
+        return self.server.servers[0].sockets[0]
 
     @property
     def house(self) -> House:
@@ -147,10 +158,10 @@ class Stage:
         value = self.house.service.metrics.registry.get_sample_value(f"rsagent_{name}", labels)
         return 0.0 if value is None else value
 
-    async def quiet(self, seconds: float = 2.0) -> None:
+    async def quiet(self, seconds: float = 5.0) -> None:
         """Wait until nothing runs and every permit is back."""
         async with asyncio.timeout(seconds):
-            while self.house.gate.running or self.policy.running or self.segmenter.running:  # noqa: ASYNC110
+            while self.house.gate.running or self.policy.running or self.segmenter.running:
                 await asyncio.sleep(0.01)
 
 
@@ -183,10 +194,10 @@ async def on_air(cast: Cast = Cast()) -> AsyncIterator[Stage]:
     running = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(5):
-            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            while not server.started:
                 await asyncio.sleep(0.01)
         async with httpx.AsyncClient(base_url=server.url, timeout=10) as client:
-            yield Stage(client, app, policy, cast.segmenter, server.url)
+            yield Stage(client, app, policy, cast.segmenter, server)
     finally:
         server.should_exit = True
         with suppress(asyncio.CancelledError):

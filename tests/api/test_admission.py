@@ -59,7 +59,7 @@ async def test_refusals_come_before_the_body_is_read(monkeypatch: pytest.MonkeyP
 
 async def _until_running(stage: Stage) -> None:
     async with asyncio.timeout(2):
-        while not stage.policy.running:  # noqa: ASYNC110
+        while not stage.policy.running:
             await asyncio.sleep(0.005)
 
 

@@ -28,9 +28,9 @@ async def test_closing_lets_finish_what_runs_and_refuses_the_rest() -> None:
         stage.house.close(grace=5)
         refused, ready = await stage.post(), await stage.client.get("/readyz")
         assert (await stage.client.get("/livez")).status_code == 200
+        assert (await running).json()["status"] == "segmented"
     assert (refused.status_code, refused.json()["code"], refused.json()["retryable"]) == (503, "shutting_down", True)
     assert (ready.status_code, ready.json()["status"]) == (503, "draining")
-    assert (await running).json()["status"] == "segmented"
 
 
 @pytest.mark.parametrize("stream", [True, False])
