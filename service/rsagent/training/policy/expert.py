@@ -1,0 +1,121 @@
+"""The scripted expert: what to think and do next in an episode, with the scene's truth in view.
+
+It drives the very episode that serving runs: it is shown an `EpisodeState` and answers with a thought and an
+action. The truth it has is in the original picture's pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsagent.agent.actions import Action, Finish, NoTarget, Segment, Zoom
+from rsagent.agent.state import EpisodeState, MaskRecord
+from rsagent.geometry import Box
+from rsagent.segmenter.protocol import Mask
+from rsagent.training.policy import wording
+from rsagent.training.world.requests import Request
+from rsagent.training.world.scene import Placed, Scene
+
+GOOD = 0.6
+SMALL = 0.012
+AROUND = 1.4
+LEAST = 0.25
+
+
+@dataclass(frozen=True)
+class Move:
+    """A thought and an action; `taught` is false for the slips that the expert makes so that it can mend them."""
+
+    thought: str
+    action: Action
+    taught: bool = True
+
+
+def mask_iou(one: Mask, other: Mask) -> float:
+    """Intersection over union of two masks of one size; 0 for two empty ones."""
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 0.0
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Answers one request about one scene."""
+
+    scene: Scene
+    request: Request
+
+    @property
+    def order(self) -> tuple[Placed, ...]:
+        """The targets from left to right."""
+        targets = (self.scene.objects[index] for index in self.request.targets)
+        return tuple(sorted(targets, key=lambda placed: placed.box[0] + placed.box[2]))
+
+    def decide(self, state: EpisodeState) -> Move:
+        """The next move after whatever has happened so far."""
+        if not self.request.targets:
+            return Move(wording.absent(self.request.subject), NoTarget(wording.missing(self.request.subject)))
+        done = self.matched(state)
+        last = state.masks[-1] if state.masks and state.turns and state.turns[-1].mask_id else None
+        if last is not None and last.mask_id not in done.values():
+            return self._mend(state, last, done)
+        rest = [placed for index, placed in enumerate(self.order) if index not in done]
+        if not rest:
+            several = len(self.order) > 1
+            thought = wording.together(len(self.order)) if several else wording.fits(self.order[0].name)
+            return Move(thought, Finish(tuple(done[index] for index in range(len(self.order)))))
+        return self._seek(state, rest[0], first=not done)
+
+    def matched(self, state: EpisodeState) -> dict[int, int]:
+        """Target index -> the id of the best mask that shows it well enough."""
+        best: dict[int, tuple[float, int]] = {}
+        for record in state.masks:
+            for index, placed in enumerate(self.order):
+                iou = mask_iou(record.mask, placed.mask)
+                if iou >= GOOD and iou > best.get(index, (0.0, 0))[0]:
+                    best[index] = iou, record.mask_id
+        return {index: mask_id for index, (_, mask_id) in best.items()}
+
+    def _where(self, placed: Placed, state: EpisodeState) -> str:
+        x1, y1, x2, y2 = state.last_frame.box
+        box = placed.box[0] - x1, placed.box[1] - y1, placed.box[2] - x1, placed.box[3] - y1
+        return wording.place(box, x2 - x1, y2 - y1)
+
+    def _segment(self, placed: Placed, state: EpisodeState) -> Segment:
+        return Segment(placed.box, frame=state.last_frame.index)
+
+    def _seek(self, state: EpisodeState, placed: Placed, first: bool) -> Move:
+        where = self._where(placed, state)
+        if self._too_small(state, placed):
+            return Move(wording.closer(placed.name, where), Zoom(self.surroundings(placed), state.last_frame.index))
+        say = wording.seek if first else wording.rest
+        return Move(say(placed.name, where), self._segment(placed, state))
+
+    def _too_small(self, state: EpisodeState, placed: Placed) -> bool:
+        height, width = self.scene.image.shape[:2]
+        x1, y1, x2, y2 = placed.box
+        left = state.task.budget.turns - len(state.turns)
+        alone = len(self.order) == 1 and state.last_frame.index == 0 and not state.masks
+        return alone and left >= 3 and (x2 - x1) * (y2 - y1) < SMALL * height * width
+
+    def surroundings(self, placed: Placed) -> Box:
+        """What a zoom on it shows: the object and as much again on every side, inside the picture."""
+        height, width = self.scene.image.shape[:2]
+        x1, y1, x2, y2 = placed.box
+        half = max(AROUND * max(x2 - x1, y2 - y1), LEAST * min(height, width)) / 2
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        x, y = min(max(x, half), width - half), min(max(y, half), height - half)
+        return max(x - half, 0.0), max(y - half, 0.0), min(x + half, float(width)), min(y + half, float(height))
+
+    def _mend(self, state: EpisodeState, last: MaskRecord, done: dict[int, int]) -> Move:
+        """The last mask shows none of the targets well: say what it shows, and ask again."""
+        rest = [placed for index, placed in enumerate(self.order) if index not in done] or [self.order[-1]]
+        overlaps = [(float(np.count_nonzero(last.mask & placed.mask)), placed) for placed in self.scene.objects]
+        meant = max(rest, key=lambda placed: np.count_nonzero(last.mask & placed.mask))
+        share, found = max(overlaps, key=lambda pair: pair[0])
+        target = rest[0] if found not in rest else meant
+        where = self._where(target, state)
+        if share and found not in rest and found.name != target.name:
+            return Move(wording.wrong(found.name, target.name, where), self._segment(target, state))
+        return Move(wording.sloppy(target.name, where), self._segment(target, state))

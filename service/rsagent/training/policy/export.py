@@ -1,0 +1,78 @@
+"""From a stage's checkpoint to an ordinary `save_pretrained` directory that transformers and vLLM load unchanged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2VLImageProcessor,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
+)
+
+from rsagent.training.policy.shape import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH, SPECIAL_TOKENS, new_policy
+from rsagent.training.policy.vocabulary import TEMPLATE
+
+HALF = [0.5, 0.5, 0.5]
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+# rsagent nano policy
+
+A Qwen3-VL-architecture model of about ten million parameters, trained from nothing on a CPU to play RSAgent's
+episodes in the collage world: it sees a picture and a request, thinks a short sentence, calls `segment` with a box
+(0-999 of the frame), looks at the mask and finishes, mends, zooms or reports that nothing is meant. It knows the
+world's names (Tux Paint's stamps over desktop photographs) and nothing else: no general language, no real photographs.
+
+Made by `python -m rsagent.training.policy`: tokenizer, tower with dense targets, requests answered by one move,
+expert episodes. The last line of its training log (words_KIND: share of first moves whose every word is right, given
+the right words before; iou_KIND: IoU of their boxes with the truth, likewise; held-out backgrounds):
+
+| figure | value |
+|---|---|
+{rows}
+"""
+
+
+def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
+    """Qwen3-VL's processor for views of at most 224 x 224 pixels."""
+    geometry: dict[str, Any] = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2}
+    look: dict[str, Any] = {"image_mean": HALF, "image_std": HALF}
+    size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
+    images = Qwen2VLImageProcessor(size=size, **geometry, **look)
+    videos = Qwen3VLVideoProcessor(size=size, **geometry, **look)
+    return Qwen3VLProcessor(images, tokenizer, videos, chat_template=TEMPLATE)
+
+
+def fresh(tokenizer: PreTrainedTokenizerFast) -> Any:
+    """An untrained model for this tokenizer."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    return new_policy(len(tokenizer), ids)
+
+
+def card(folder: Path, stage: str) -> str:
+    """The model card: what it is, how it was made, and the last figures of its log."""
+    figures = json.loads((folder / f"{stage}.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
+    return CARD.format(rows=rows)
+
+
+def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:
+    """Write weights (bfloat16), tokenizer, processor, generation config and the card `README.md` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    end, pad = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    model.generation_config = GenerationConfig(
+        eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=pad, do_sample=False, max_new_tokens=128
+    )
+    kept = {name: p.detach().clone() for name, p in model.state_dict().items()}
+    model.to(torch.bfloat16).save_pretrained(folder)
+    model.to(torch.float32).load_state_dict(kept)
+    processor(tokenizer).save_pretrained(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")

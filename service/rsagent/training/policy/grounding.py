@@ -1,0 +1,260 @@
+"""Stage B, grounding: a picture is read once, several requests about it branch off, each answered by the first move."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rsagent.training.policy.album import Album, Batch
+from rsagent.training.policy.dense import (
+    GRID,
+    IGNORE,
+    SPELLED,
+    DenseHeads,
+    bin_places,
+    box_iou,
+    dense_losses,
+    dense_targets,
+    smooth_features,
+)
+from rsagent.training.policy.lessons import Lesson, Scribe, first_lesson
+from rsagent.training.policy.optimise import Optimiser, factor_at
+from rsagent.training.policy.reader import causal, read, token_places
+from rsagent.training.policy.run import Run
+from rsagent.training.policy.tower import Seen, encode
+from rsagent.training.policy.vision import WEIGHTS, jitter
+from rsagent.training.world import World
+from rsagent.training.world.requests import requests
+
+MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.0, "reasoning": 2.0, "several": 1.5, "absent": 1.5}
+
+
+@dataclass(frozen=True)
+class GroundingPlan:
+    """How stage B goes. `tower` scales the tower's learning rate, `dense` the weight of the dense losses."""
+
+    minutes: float = 30.0
+    batch: int = 4
+    each: int = 5
+    lr: float = 6e-4
+    tower: float = 0.5
+    dense: float = 0.5
+    sigma: float = 1.5
+    crowded: float = 0.2
+    seed: int = 0
+    report: int = 100
+    device: str = "cpu"
+
+
+@torch.no_grad()
+def prepare_language(model: Any, scribe: Scribe) -> None:
+    """Scale matrices to their width, and give numbers embeddings in which near ones are alike."""
+    language, depth = model.model.language_model, len(model.model.language_model.layers)
+    for name, p in language.layers.named_parameters():
+        if p.ndim == 2:
+            nn.init.normal_(p, std=p.shape[1] ** -0.5 / (math.sqrt(2 * depth) if "o_proj" in name or "down" in name else 1))
+    table = language.embed_tokens.weight
+    nn.init.normal_(table, std=0.05)
+    numbers = torch.tensor([scribe.tokenizer.encode(str(number))[0] for number in range(1000)])
+    table[numbers] += 0.07 * smooth_features(torch.arange(1000.0), table.shape[1])
+
+
+@torch.no_grad()
+def name_embeddings(model: Any, scribe: Scribe, heads: DenseHeads, names: Sequence[str]) -> None:
+    """Let each word start out as what the tower's probe looks for when it looks for the names with that word."""
+    table = model.model.language_model.embed_tokens.weight
+    probe = heads.cell.weight[1:]
+    probe = probe / probe.norm(dim=1).mean() * 0.08 * math.sqrt(table.shape[1])
+    users: defaultdict[int, list[int]] = defaultdict(list)
+    for number, name in enumerate(names):
+        for token in set(scribe.tokenizer.encode(" " + name)):
+            users[token].append(number)
+    for token, numbers in users.items():
+        if len(numbers) < 8:
+            table[token] += probe[numbers].mean(0)
+
+
+def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Generator) -> list[list[Lesson]]:
+    """`each` lessons about every picture of a batch."""
+    asked = []
+    for row in range(len(batch.images)):
+        scene = batch.scene(row, world.names)
+        made = requests(scene, world, int(rng.integers(1 << 30)), each=3, voice="train")
+        weights = np.array([MIX[request.kind] for request in made])
+        chosen = rng.choice(len(made), each, replace=len(made) < each, p=weights / weights.sum())
+        turns = rng.choice([1, 2, 3, 4, 6, 8], each, p=[0.35, 0.05, 0.05, 0.1, 0.1, 0.35])
+        asked.append([first_lesson(scribe, scene, made[i], int(t)) for i, t in zip(chosen, turns, strict=True)])
+    return asked
+
+
+@dataclass(frozen=True)
+class Answered:
+    """States at the places where a label is to be predicted [M, T], those labels, which are coordinates, whose lesson."""
+
+    states: Tensor
+    labels: Tensor
+    spots: Tensor
+    owner: Tensor
+
+
+def answer(model: Any, scribe: Scribe, seen: Seen, lessons: list[list[Lesson]]) -> Answered:
+    """Read each picture once and all its lessons as branches of it."""
+    language = model.model.language_model
+    first, each, flat = lessons[0][0], len(lessons[0]), [lesson for row in lessons for lesson in row]
+    shared, longest = first.shared, max(len(lesson.ids) for lesson in flat)
+    places = token_places(first.ids[:shared], scribe.image, first.grids)
+    head = language.embed_tokens(first.ids[:shared]).expand(len(lessons), -1, -1)
+    at = first.ids[:shared] == scribe.image
+    head = _placed(head, seen.merged, at)
+    stacked = [_placed(torch.zeros_like(head), extra, at) for extra in seen.deepstack]
+    _, past = read(language, head, places[:, None].expand(-1, len(lessons), -1), causal(shared), None, stacked)
+    ids, labels, spots = (
+        nn.utils.rnn.pad_sequence([part[shared:] for part in parts], batch_first=True, padding_value=fill)
+        for parts, fill in (
+            ([lesson.ids for lesson in flat], 0),
+            ([lesson.labels for lesson in flat], IGNORE),
+            ([lesson.spots for lesson in flat], False),
+        )
+    )
+    after = (int(places.max()) + 1 + torch.arange(longest - shared)).expand(3, len(lessons) * each, -1)
+    states, _ = read(language, language.embed_tokens(ids), after, causal(longest - shared, shared), past)
+    wanted = labels != IGNORE
+    owner = torch.arange(len(flat))[:, None].expand_as(labels)
+    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted])
+
+
+def _placed(x: Tensor, values: Tensor, at: Tensor) -> Tensor:
+    """`x` [B, S, T] with `values` [B, n, T] at the places `at` bool [S]."""
+    out = x.to(values.dtype).clone()
+    out[:, at] = values
+    return out
+
+
+class SoftNumbers:
+    """Gaussian targets over the coordinates that the expert writes."""
+
+    def __init__(self, scribe: Scribe, sigma: float) -> None:
+        gaps = (bin_places()[:, None] - bin_places()) / sigma
+        self.targets = torch.softmax(-0.5 * gaps.square(), -1)
+        self.ids = scribe.numbers
+        self.index = torch.full((int(self.ids.max()) + 1,), -1)
+        self.index[self.ids] = torch.arange(len(self.ids))
+
+    def loss(self, logs: Tensor, labels: Tensor) -> Tensor:
+        """Mean divergence of log-probabilities [M, vocabulary] from the targets of coordinate ids [M]."""
+        soft = self.targets[self.index[labels]]
+        return -(soft * (logs[:, self.ids] - soft.clamp_min(1e-9).log())).sum(-1).mean()
+
+
+def language_losses(model: Any, numbers: SoftNumbers, answered: Answered, lessons: int) -> dict[str, Tensor]:
+    """`text` (summed over a lesson's words, an eighth) and `coordinate` (mean) losses of the policy's own tokens."""
+    logs = functional.log_softmax(model.lm_head(answered.states).float(), -1)
+    words = functional.nll_loss(logs[~answered.spots], answered.labels[~answered.spots], reduction="sum")
+    losses = {"text": words / lessons / 8}
+    if answered.spots.any():
+        losses["coordinate"] = numbers.loss(logs[answered.spots], answered.labels[answered.spots])
+    return losses
+
+
+def spelled_boxes(ids: Tensor, scribe: Scribe) -> Tensor:
+    """Coordinate ids [N, 4] -> boxes [N, 4] in 0..1 of the view."""
+    index = torch.full((int(scribe.numbers.max()) + 1,), 0)
+    index[scribe.numbers] = torch.arange(len(SPELLED))
+    return bin_places()[index[ids]] * (GRID / 999)
+
+
+@torch.no_grad()
+def told(model: Any, scribe: Scribe, answered: Answered, flat: list[Lesson]) -> dict[str, list[float]]:
+    """Teacher-forced figures: box IoU by kind, and whether all words of the lesson are right."""
+    logits = model.lm_head(answered.states).float()
+    best = logits.argmax(-1)
+    figures: defaultdict[str, list[float]] = defaultdict(list)
+    for number, lesson in enumerate(flat):
+        mine = answered.owner == number
+        spots, labels = mine & answered.spots, answered.labels
+        words = mine & ~answered.spots
+        figures["words_" + lesson.kind].append(float((best[words] == labels[words]).all()))
+        if int(spots.sum()) == 4:
+            ours = scribe.numbers[logits[spots][:, scribe.numbers].argmax(-1)]
+            pair = spelled_boxes(torch.stack([ours, labels[spots]]), scribe)
+            figures["iou_" + lesson.kind].append(float(box_iou(pair[0], pair[1])))
+    return figures
+
+
+class GroundingTrainer:
+    """Model, heads, optimiser and data of stage B."""
+
+    def __init__(self, model: Any, heads: DenseHeads, scribe: Scribe, plan: GroundingPlan, album: Path) -> None:
+        self.model, self.heads, self.scribe, self.plan = model, heads, scribe, plan
+        self.train, self.val = Album(album / "train"), Album(album / "val")
+        self.worlds = World("train"), World("val")
+        self.numbers = SoftNumbers(scribe, plan.sigma)
+        parts = nn.ModuleDict({"tower": model.model.visual, "language": model.model.language_model, "heads": heads})
+        parts.requires_grad_(True)
+        self.optimiser = Optimiser([parts], plan.lr, {"tower.": plan.tower}, muon=False)
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Draw data as a run does that has come to `step`."""
+        self.rng = np.random.default_rng(self.plan.seed + step)
+        self.batches = self.train.batches(self.plan.batch, self.plan.seed + step + 1, self.plan.crowded)
+
+    def losses(self, batch: Batch, lessons: list[list[Lesson]]) -> tuple[dict[str, Tensor], Answered]:
+        targets = dense_targets(*(torch.from_numpy(a) for a in (batch.owner, batch.names, batch.boxes)))
+        images = torch.from_numpy(jitter(batch.images, self.rng))
+        with torch.autocast(self.plan.device, torch.bfloat16):
+            seen = encode(self.model.model.visual, images)
+            answered = answer(self.model, self.scribe, seen, lessons)
+            losses = language_losses(self.model, self.numbers, answered, sum(map(len, lessons)))
+            dense = dense_losses(self.heads, seen, targets, torch.full((len(images),), -1))
+        losses["dense"] = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items() if key != "tint"]).sum()
+        return losses, answered
+
+    def step(self, factor: float) -> dict[str, float]:
+        batch = next(self.batches)
+        lessons = ask(self.scribe, self.worlds[0], batch, self.plan.each, self.rng)
+        losses, _ = self.losses(batch, lessons)
+        sum((self.plan.dense if key == "dense" else 1.0) * loss for key, loss in losses.items()).backward()  # type: ignore[union-attr]
+        return {key: loss.item() for key, loss in losses.items()} | {"norm": self.optimiser.step(factor)}
+
+    @torch.no_grad()
+    def validate(self, batches: int = 10) -> dict[str, float]:
+        """Teacher-forced figures on held-out backgrounds, training wordings."""
+        rows, rng = self.val.batches(8, seed=7), np.random.default_rng(7)
+        figures: defaultdict[str, list[float]] = defaultdict(list)
+        for _ in range(batches):
+            batch = next(rows)
+            lessons = ask(self.scribe, self.worlds[1], batch, 6, rng)
+            _, answered = self.losses(batch, lessons)
+            for key, values in told(self.model, self.scribe, answered, [x for row in lessons for x in row]).items():
+                figures[key] += values
+        boxes = [value for key, values in figures.items() if key.startswith("iou_") for value in values]
+        return {key: float(np.mean(values)) for key, values in sorted(figures.items())} | {"iou": float(np.mean(boxes))}
+
+
+def train_grounding(trainer: GroundingTrainer, folder: Path) -> None:
+    """Run stage B in `folder` (resumes); leaves `grounding.pt` with the whole model and the heads."""
+    plan, run = trainer.plan, Run(folder, "grounding", trainer.plan.minutes)
+    if state := run.resume():
+        trainer.model.load_state_dict(state["model"])
+        trainer.heads.load_state_dict(state["heads"])
+        trainer.optimiser.load_state_dict(state["optimiser"])
+        trainer.restart(run.step)
+    while run.progress < 1:
+        run.note(trainer.step(factor_at(run.progress, run.step)))
+        run.step += 1
+        last = run.progress >= 1
+        if run.step % plan.report == 0 or last:
+            run.report(**(trainer.validate() if run.step % (4 * plan.report) == 0 or last else {}))
+        if run.step % (4 * plan.report) == 0 or last:
+            states = {"model": trainer.model, "heads": trainer.heads, "optimiser": trainer.optimiser}
+            run.save(**{key: part.state_dict() for key, part in states.items()})

@@ -1,0 +1,112 @@
+"""Lessons: conversations as token ids, with the policy's own words marked as what is to be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rsagent.agent.dialects import get
+from rsagent.agent.episode import begin
+from rsagent.agent.state import Budget, Task
+from rsagent.policy.chat import images_of, template_messages
+from rsagent.policy.protocol import History, Message, ViewSpec
+from rsagent.training.policy.dense import IGNORE, SPELLED
+from rsagent.training.policy.expert import Expert
+from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
+from rsagent.training.world.requests import Request
+from rsagent.training.world.scene import Scene
+
+VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
+DIALECT = get("nano")
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """`ids` [S] with one id a cell of each picture; `labels` [S]: the id to be predicted *from* each place, or IGNORE;
+    `spots` bool [S]: where that id is a coordinate of a box; `kind` of the request; `shared` ids open every lesson
+    about the same picture; `pictures` uint8 [h, w, 3] each."""
+
+    ids: Tensor
+    labels: Tensor
+    spots: Tensor
+    kind: str
+    shared: int
+    pictures: tuple[NDArray[np.uint8], ...] = field(repr=False)
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of cells, a picture each."""
+        return tuple((p.shape[0] // CELL, p.shape[1] // CELL) for p in self.pictures)
+
+
+class Scribe:
+    """Turns conversations into lessons for one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self.opened = tokenizer.convert_tokens_to_ids("<|vision_end|>")
+        self.end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        self.header = tokenizer.encode("<|im_start|>assistant\n")
+        self.close = tokenizer.convert_tokens_to_ids("</tool_call>")
+        self.numbers = torch.tensor([tokenizer.encode(str(number))[0] for number in SPELLED])
+        self._number_ids = {int(number): index for index, number in enumerate(self.numbers)}
+        boxes = ('{"name": "segment", "arguments": {"bbox_2d": [', '{"name": "zoom", "arguments": {"bbox_2d": [')
+        self._boxes = {tokenizer.encode(skeleton)[-1] for skeleton in boxes}
+
+    def lesson(self, history: History, kind: str, taught: Collection[int] | None = None) -> Lesson:
+        """A lesson from a whole conversation; `taught` numbers the assistant turns (from 0) to learn, all by default."""
+        text = self.tokenizer.apply_chat_template(template_messages(history), tokenize=False)
+        pictures = tuple(image.pixels for image in images_of(history))
+        ids: list[int] = []
+        rest = iter(pictures)
+        for token in self.tokenizer.encode(text):
+            if token == self.image:
+                picture = next(rest)
+                ids += [token] * (picture.shape[0] // CELL * picture.shape[1] // CELL)
+            else:
+                ids.append(token)
+        labels, spots = self._labels(ids, taught)
+        return Lesson(torch.tensor(ids), labels, spots, kind, ids.index(self.opened) + 1, pictures)
+
+    def _labels(self, ids: list[int], taught: Collection[int] | None) -> tuple[Tensor, Tensor]:
+        labels, spots = torch.full((len(ids),), IGNORE), torch.zeros(len(ids), dtype=torch.bool)
+        for turn, (start, stop) in enumerate(self._spans(ids)):
+            if taught is None or turn in taught:
+                labels[start - 1 : stop - 1] = torch.tensor(ids[start:stop])
+                for place in self._places(ids, start, stop):
+                    spots[place - 1] = True
+        return labels, spots
+
+    def _spans(self, ids: list[int]) -> Iterator[tuple[int, int]]:
+        """Start and end of each assistant turn, its closing `<|im_end|>` included."""
+        width = len(self.header)
+        for start in range(len(ids) - width + 1):
+            if ids[start : start + width] == self.header:
+                yield start + width, ids.index(self.end, start) + 1
+
+    def _places(self, ids: list[int], start: int, stop: int) -> Iterator[int]:
+        for index in range(start, stop):
+            if ids[index] in self._boxes:
+                found = [i for i in range(index + 1, min(index + 9, stop)) if ids[i] in self._number_ids]
+                yield from found[:4]
+
+
+def opening(scene: Scene, request: Request, turns: int) -> tuple[Any, Expert]:
+    """The episode's first state for a request, and the expert who knows the answer."""
+    task = Task(scene.image, f"scene-{scene.seed}", request.text, VIEW, Budget(turns=turns))
+    return begin(task, DIALECT), Expert(scene, request)
+
+
+def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> Lesson:
+    """One request and the expert's first move."""
+    state, expert = opening(scene, request, turns)
+    move = expert.decide(state)
+    said = Message.of("assistant", DIALECT.write(move.thought, move.action, state))
+    return scribe.lesson((*state.history, said), request.kind)

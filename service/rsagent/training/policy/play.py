@@ -1,0 +1,114 @@
+"""Expert episodes: the real episode, driven by the scripted expert against a segmenter that knows the scene.
+
+The expert is made to slip now and then, so that there is something to see and to mend; a slip itself is not taught.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from rsagent.agent.actions import Segment
+from rsagent.agent.episode import prompt_of, step
+from rsagent.agent.state import EpisodeState
+from rsagent.geometry import Box, clip_box
+from rsagent.policy.protocol import History, PolicyTurn
+from rsagent.segmenter.protocol import Mask, MaskCandidate, SegmentResult
+from rsagent.training.policy import wording
+from rsagent.training.policy.expert import Expert, Move, mask_iou
+from rsagent.training.policy.lessons import DIALECT, Lesson, Scribe, opening
+from rsagent.training.world.requests import Request
+from rsagent.training.world.scene import Scene
+
+SLIP = 0.3
+NO_LOGITS = np.zeros((1, 1), np.float32)
+
+
+def box_overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    x1, y1, x2, y2 = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
+    inner = max(0.0, x2 - x1) * max(0.0, y2 - y1)
+    area = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return inner / max(area - inner, 1e-9)
+
+
+def _filled(box: Box, height: int, width: int) -> Mask:
+    """The ellipse inside a box: what a segmenter finds where there is nothing."""
+    rows, columns = np.ogrid[:height, :width]
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    across, down = max((box[2] - box[0]) / 2, 1.0), max((box[3] - box[1]) / 2, 1.0)
+    return np.asarray(((columns - x) / across) ** 2 + ((rows - y) / down) ** 2 <= 1)
+
+
+def segment(scene: Scene, box: Box, rng: np.random.Generator) -> SegmentResult:
+    """A mask as a trained segmenter would give it for a box: the object that fits it best, cut to the box, its edge
+    a little off; an ellipse where no object fits."""
+    height, width = scene.image.shape[:2]
+    fit, placed = max(((box_overlap(box, placed.box), placed) for placed in scene.objects), key=lambda pair: pair[0])
+    if fit < 0.2:
+        mask = _filled(clip_box(box, width, height), height, width)
+        return _result(mask, float(rng.uniform(0.4, 0.8)))
+    grown = clip_box(tuple(side + sign * 6 for side, sign in zip(box, (-1, -1, 1, 1), strict=True)), width, height)  # type: ignore[arg-type]
+    mask = np.zeros((height, width), np.uint8)
+    x1, y1, x2, y2 = (int(side) for side in grown)
+    mask[y1:y2, x1:x2] = placed.mask[y1:y2, x1:x2]
+    reach = int(rng.integers(-1, 3))
+    if reach:
+        mask = (cv2.dilate if reach > 0 else cv2.erode)(mask, np.ones((3, 3), np.uint8), iterations=abs(reach))
+    found = mask.astype(bool)
+    return _result(found, float(np.clip(mask_iou(found, placed.mask) + rng.normal(0, 0.05), 0.3, 0.99)))
+
+
+def _result(mask: Mask, score: float) -> SegmentResult:
+    return SegmentResult(MaskCandidate(mask, NO_LOGITS, score), (), False, 0.0, 0.0, 1)
+
+
+def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
+    """`move` gone wrong: another object's box, or a box that lies badly. Only a first look can slip."""
+    if not isinstance(move.action, Segment) or move.action.bbox is None:
+        return move
+    target = expert.order[0]
+    others = [placed for placed in expert.scene.objects if placed not in expert.order]
+    x1, y1, x2, y2 = target.box
+    if others and rng.random() < 0.65:
+        box = others[int(rng.integers(len(others)))].box
+    else:
+        off = rng.uniform(0.3, 0.7, 2) * rng.choice([-1, 1], 2) * (x2 - x1, y2 - y1)
+        box = (x1 + off[0], y1 + off[1], x2 + off[0], y2 + off[1])
+    frame = state.last_frame
+    inside = clip_box(box, *expert.scene.image.shape[1::-1])
+    left, top, right, bottom = frame.box
+    if inside[0] < left or inside[1] < top or inside[2] > right or inside[3] > bottom or inside[2] - inside[0] < 4:
+        return move
+    if inside[3] - inside[1] < 4:
+        return move
+    spot = inside[0] - left, inside[1] - top, inside[2] - left, inside[3] - top
+    thought = wording.seek(target.name, wording.place(spot, right - left, bottom - top))
+    return Move(thought, replace(move.action, bbox=inside), taught=False)
+
+
+def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.random.Generator) -> Lesson:
+    """A whole expert episode as a lesson."""
+    state, expert = opening(scene, request, turns)
+    slips = turns >= 3 and rng.random() < SLIP
+    taught = []
+    while state.stop is None:
+        move = expert.decide(state)
+        if slips and not state.masks:
+            move = slip(expert, state, move, rng)
+        taught.append(move.taught)
+        text = DIALECT.write(move.thought, move.action, state)
+        reading = DIALECT.parse(text, state)
+        prompt = prompt_of(state, reading.action)
+        answer = segment(scene, prompt.box, rng) if prompt and prompt.box else None
+        state = step(state, DIALECT, PolicyTurn(text), reading, answer).state
+    history = _spoken(state)
+    return scribe.lesson(history, request.kind, {index for index, good in enumerate(taught) if good})
+
+
+def _spoken(state: EpisodeState) -> History:
+    """The history up to the policy's last words: what nobody answers to needs no reading."""
+    history = state.history
+    return history if history[-1].role == "assistant" else history[:-1]
