@@ -116,8 +116,8 @@ class SegmenterSettings(_Component):
     """Which SAM segments, and how much of the machine it may take."""
 
     variant: str = Field("nano", description="'nano' (in the package), 'vit_b', 'vit_l' or 'vit_h'")
-    path: str | None = Field(default=None, description="weights of another variant than nano: a file or an https address")
-    sha256: str | None = Field(default=None, description="the hash they must have, if not the published one")
+    path: str | None = Field(None, description="weights of another variant than nano: a file or an https address")
+    sha256: str | None = Field(None, description="the hash they must have, if not the published one")
     workers: int = Field(1, ge=1, description="threads that run the model")
     cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
     max_batch: int = Field(8, ge=1, description="prompts decoded at once")

@@ -75,7 +75,7 @@ async def test_a_reader_that_takes_nothing_is_dropped() -> None:
     settings = {"server": {"send_timeout": 0.3}, "limits": {"max_turns": 500}}
     async with on_air(Cast(policy=policy, settings=settings)) as stage:
         stage.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        form = {"data": {"query": "x", "max_turns": "500"}, "files": {"image": ("p", PNG)}}
+        form: Any = {"data": {"query": "x", "max_turns": "500"}, "files": {"image": ("p", PNG)}}
         request = stage.client.build_request("POST", "/v1/segment", headers={"Accept": "text/event-stream"}, **form)
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         host, port = stage.url.removeprefix("http://").split(":")
