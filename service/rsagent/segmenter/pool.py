@@ -188,7 +188,9 @@ def _fail(asked: list[_Ask], error: Exception) -> None:
 
 @asynccontextmanager
 async def _within(deadline: Deadline | None) -> AsyncIterator[None]:
-    scope = (deadline or Deadline.never()).timeout()
+    deadline = deadline or Deadline.never()
+    deadline.check()  # a timeout of 0 lets its block run up to the first wait, and an encode would start
+    scope = deadline.timeout()
     try:
         async with scope:
             yield

@@ -12,7 +12,6 @@ import os
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import httpx
 import safetensors.torch
@@ -102,11 +101,10 @@ def fetch(address: str, sha256: str | None) -> Path:
     """
     if sha256 is None:
         raise NotConfigured("weights from an address need RSAGENT_SEGMENTER__SHA256, the hash they must have")
-    kept = cache_folder() / sha256 / (PurePosixPath(urlsplit(address).path).name or "weights")
-    if kept.is_file() and _sha256(kept) == sha256:  # one that was damaged since is fetched again
-        return kept
     try:
-        _fetch(address, sha256, kept)
+        kept = cache_folder() / sha256 / (PurePosixPath(httpx.URL(address).path).name or "weights")
+        if not kept.is_file() or _sha256(kept) != sha256:  # one that was damaged since is fetched again
+            _fetch(address, sha256, kept)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise CheckpointError(
             f"the weights could not be fetched ({error}): set RSAGENT_SEGMENTER__PATH to a file fetched by hand"
@@ -152,9 +150,9 @@ def _sha256(path: Path) -> str:
 
 
 def _with_weights(variant: Variant, path: Path) -> Sam:
-    model = build(variant.architecture)
+    weights, model = _read(path), build(variant.architecture)
     try:
-        model.load_state_dict(_read(path))
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path.name} does not hold the weights of {variant.name}: {_brief(error)}") from error
     return model

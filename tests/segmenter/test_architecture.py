@@ -1,0 +1,51 @@
+"""The sizes we name build the models that are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
+from tests.segmenter.tiny import TINY, TINY_STEM, tiny_model
+
+from rsagent.segmenter.architecture import NANO, Sam, build
+from rsagent.segmenter.variants import VARIANTS
+
+
+def shapes(model: Sam) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("vit_b", build_sam_vit_b), ("vit_l", build_sam_vit_l), ("vit_h", build_sam_vit_h)]
+)
+def test_a_variant_takes_the_published_weights(name: str, published: Callable[[], Sam]) -> None:
+    with torch.device("meta"):
+        ours, theirs = build(VARIANTS[name].architecture), published()
+    assert shapes(ours) == shapes(theirs)
+    for mine, other in zip(ours.image_encoder.blocks, theirs.image_encoder.blocks, strict=True):
+        assert mine.window_size == other.window_size
+        assert mine.attn.num_heads == other.attn.num_heads
+    assert ours.image_encoder.img_size == theirs.image_encoder.img_size
+
+
+def test_the_published_weights_are_pinned() -> None:
+    for name in ("vit_b", "vit_l", "vit_h"):
+        variant = VARIANTS[name]
+        assert variant.sha256 is not None
+        assert len(bytes.fromhex(variant.sha256)) == 32
+        assert variant.published.startswith(f"sam_{name}_")
+
+
+def test_a_stem_has_the_grid_of_the_patches_it_stands_for() -> None:
+    plain, stem = tiny_model(), tiny_model(architecture=TINY_STEM)
+    pixels = torch.zeros(2, 3, 64, 64)
+    assert plain.image_encoder(pixels).shape == stem.image_encoder(pixels).shape == (2, 32, TINY.grid, TINY.grid)
+
+
+def test_the_packaged_one_is_small() -> None:
+    with torch.device("meta"):
+        model = build(NANO)
+    assert 1e6 < sum(parameter.numel() for parameter in model.parameters()) < 10e6
+    assert not model.training
