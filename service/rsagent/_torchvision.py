@@ -26,9 +26,9 @@ def prepare() -> None:
     missing = [schema for name, schema in SCHEMAS.items() if not _exists(name)]
     if not missing:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in missing:
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]
     _declared.append(library)
 
 

@@ -27,7 +27,7 @@ TINY = Architecture(
     decoder_mlp=64,
     decoder_heads=2,
 )
-TINY_STEM = replace(TINY, relative_positions=False, stem=4)
+TINY_STEM = replace(TINY, relative_positions=False, stem=8, stem_blocks=1)
 
 PATIENCE = 20.0
 """Seconds until a test that waits for another thread gives up; nothing waits that long unless it hangs."""

@@ -1,8 +1,13 @@
 """Sizes of a SAM, and the model built from them out of `segment_anything`'s own modules.
 
-One deliberate divergence: with `stem > 0` the patch embedding is three strided 3×3 convolutions instead of one 8×8
-one ("Early convolutions help transformers see better", arXiv 2106.14881).  A model trained for an hour on one core
-does not learn edges from flat patches; everything after the stem is `ImageEncoderViT` as it is.
+Two deliberate divergences, both off for SAM's own sizes and both for a model trained for an hour on one core:
+
+1. `stem > 0`: the patch embedding is a small convolutional network instead of one 8×8 convolution ("Early convolutions
+   help transformers see better", arXiv 2106.14881; the hybrid of the first ViT paper); everything after it is
+   `ImageEncoderViT` as it is.
+2. `draw_boxes`: the prompt encoder also draws a box as the dense prompt (`DrawingPromptEncoder`).
+
+They may go once the nano is trained long enough to do without.
 """
 
 from dataclasses import dataclass
@@ -43,6 +48,8 @@ class Architecture:
     decoder_heads: int = 8
     relative_positions: bool = True
     stem: int = 0
+    stem_blocks: int = 0
+    draw_boxes: bool = False
 
     @property
     def grid(self) -> int:
@@ -51,21 +58,57 @@ class Architecture:
 
 
 class ConvStem(nn.Module):
-    """Patch embedding by strided convolutions: float [B, 3, S, S] → [B, S/8, S/8, width]."""
+    """Patch embedding by convolutions, the last `blocks` of them residual: float [B, 3, S, S] → [B, S/8, S/8, width]."""
 
-    def __init__(self, stem: int, width: int) -> None:
+    def __init__(self, stem: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, stem, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(stem, 2 * stem, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(2 * stem, width, 3, stride=2, padding=1),
+        self.down = nn.Sequential(
+            _convolution(3, stem, stride=2),
+            _convolution(stem, 2 * stem, stride=2),
+            _convolution(2 * stem, width, stride=2),
         )
+        self.blocks = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
+        self.out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.layers(x)
+        x = self.down(x)
+        for block in self.blocks:
+            x = x + block(x)
+        out: torch.Tensor = self.out(x)
         return out.permute(0, 2, 3, 1)
+
+
+def _convolution(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.GroupNorm(8, outside), nn.GELU())
+
+
+class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
+    """SAM's prompt encoder, which in addition draws a box as a low-resolution mask where no earlier mask is given.
+
+    SAM tells a box by two corner tokens alone, and the decoder has to learn from millions of them what lies between.
+    """
+
+    def forward(
+        self,
+        points: tuple[torch.Tensor, torch.Tensor] | None,
+        boxes: torch.Tensor | None,
+        masks: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `PromptEncoder.forward`: boxes float32 [B, 4] in input pixels."""
+        if masks is None and boxes is not None:
+            masks = self.drawn(boxes)
+        sparse, dense = super().forward(points, boxes, masks)
+        return sparse, dense
+
+    def drawn(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Cells to the nearest edge, positive inside, within ±8: float32 [B, 1, h, w]."""
+        height, width = self.mask_input_size
+        scale = width / self.input_image_size[1]
+        x1, y1, x2, y2 = (boxes.float() * scale)[:, :, None, None].unbind(1)
+        xs = torch.arange(width, device=boxes.device)[None, None] + 0.5
+        ys = torch.arange(height, device=boxes.device)[None, :, None] + 0.5
+        across, down = torch.minimum(xs - x1, x2 - xs), torch.minimum(ys - y1, y2 - ys)
+        return torch.minimum(across, down).clamp(-8, 8).unsqueeze(1)
 
 
 def build(architecture: Architecture) -> Sam:
@@ -85,8 +128,8 @@ def build(architecture: Architecture) -> Sam:
         global_attn_indexes=a.global_blocks,
     )
     if a.stem:
-        encoder.patch_embed = ConvStem(a.stem, a.width)
-    prompts = PromptEncoder(
+        encoder.patch_embed = ConvStem(a.stem, a.width, a.stem_blocks)
+    prompts = (DrawingPromptEncoder if a.draw_boxes else PromptEncoder)(
         embed_dim=a.prompt_width,
         image_embedding_size=(a.grid, a.grid),
         input_image_size=(a.image_size, a.image_size),
@@ -102,15 +145,17 @@ def build(architecture: Architecture) -> Sam:
 NANO = Architecture(
     image_size=256,
     patch_size=8,
-    width=160,
-    depth=6,
-    heads=5,
-    global_blocks=(2, 5),
+    width=128,
+    depth=3,
+    heads=4,
+    global_blocks=(2,),
     window=8,
     prompt_width=128,
     decoder_mlp=512,
     decoder_heads=4,
     relative_positions=False,
-    stem=24,
+    stem=32,
+    stem_blocks=4,
+    draw_boxes=True,
 )
-"""The segmenter in the package: 3.1 M parameters, 256 px, masks of 128 × 128."""
+"""The segmenter in the package: 256 px, masks of 128 × 128."""

@@ -32,8 +32,8 @@ def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
     if points is None and batch.boxes is None:
         sparse = sparse.new_zeros((count, 0, sparse.shape[-1]))
     if batch.masks is not None and batch.has_mask is not None:
-        blank = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        dense = torch.where(batch.has_mask[:, None, None, None], dense, blank.to(dense.dtype))
+        _, blank = model.prompt_encoder(points=points, boxes=batch.boxes, masks=None)
+        dense = torch.where(batch.has_mask[:, None, None, None], dense, blank)
     return sparse, dense
 
 

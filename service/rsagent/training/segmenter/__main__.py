@@ -28,7 +28,8 @@ def train(
     each: int = 9,
     refine: float = 0.25,
     ellipses: int = 0,
-    muon: bool = True,
+    grouping: float = 1.0,
+    dense_only: bool = False,
     seed: int = 0,
     cliparts: int = 2500,
 ) -> None:
@@ -48,7 +49,8 @@ def train(
             each=each,
             refine=refine,
             ellipses=ellipses,
-            muon=muon,
+            grouping=grouping,
+            dense_only=dense_only,
             seed=seed,
             cliparts=cliparts,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,7 +14,7 @@ from rsagent.training.segmenter.material import Material, silhouette
 from rsagent.training.segmenter.shapes import Rng
 from rsagent.training.world.stock import Pixels
 
-MODES = (("large", 0.38), ("mixed", 0.40), ("crowd", 0.22))
+MODES = {"large": 0.38, "mixed": 0.40, "crowd": 0.22}
 COUNTS = {"large": (1, 4), "mixed": (3, 8), "crowd": (7, 16)}
 SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.08, 0.36)}
 MIN_AREA = 0.0012
@@ -34,8 +35,8 @@ class Collage:
         return [n for n in range(1, len(seen)) if seen[n] >= enough and self._wide(n)]
 
     def _wide(self, number: int) -> bool:
-        x, y, w, h = cv2.boundingRect((self.owner == number).astype(np.uint8))
-        return min(w, h) >= MIN_SIDE
+        _, _, width, height = cv2.boundingRect((self.owner == number).astype(np.uint8))
+        return min(width, height) >= MIN_SIDE
 
 
 def compose(material: Material, side: int, rng: Rng) -> Collage:
@@ -49,8 +50,7 @@ def compose(material: Material, side: int, rng: Rng) -> Collage:
 
 
 def _paint(material: Material, size: tuple[int, int], rng: Rng) -> Collage:
-    names, odds = zip(*MODES, strict=True)
-    mode = str(rng.choice(names, p=odds))
+    mode = str(rng.choice(list(MODES), p=list(MODES.values())))
     canvas = _ground(material, size, rng).astype(np.float32)
     owner = np.zeros(size, np.uint8)
     low, high = np.log(SIDES[mode])
@@ -75,9 +75,8 @@ def _ground(material: Material, size: tuple[int, int], rng: Rng) -> Pixels:
     return ground
 
 
-def _any(pieces: object, rng: Rng) -> Pixels:
-    sequence: list[Pixels] = pieces  # type: ignore[assignment]
-    return sequence[int(rng.integers(len(sequence)))]
+def _any(pieces: Sequence[Pixels], rng: Rng) -> Pixels:
+    return pieces[int(rng.integers(len(pieces)))]
 
 
 def _piece(material: Material, rng: Rng) -> Pixels:
@@ -151,7 +150,7 @@ def _lay(
         return
     shift = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
     warped = np.asarray(cv2.warpPerspective(piece, shift @ matrix, (w, h), flags=cv2.INTER_LINEAR), np.float32)
-    alpha = warped[..., 3:] / 255
+    alpha = warped[..., 3:] * np.float32(1 / 255)
     if rng.random() < 0.4:
         soft = cv2.GaussianBlur(alpha[..., 0], (0, 0), rng.uniform(0.4, 1.2))
         alpha = np.asarray(soft, np.float32)[..., None]
@@ -164,9 +163,7 @@ def _lay(
     owner[y : y + h, x : x + w][alpha[..., 0] > 0.5] = number
 
 
-def _extent(
-    shape: tuple[int, ...], matrix: NDArray[np.float64], size: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _extent(shape: tuple[int, ...], matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
     height, width = shape[:2]
     corners = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], np.float64)
     moved = cv2.perspectiveTransform(corners, matrix)[0]
@@ -211,6 +208,12 @@ def _developed(image: Pixels, rng: Rng) -> Pixels:
         noise = rng.normal(0, rng.uniform(1, 9), (*out.shape[:2], 1)).astype(np.float32)
         out = np.clip(out + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
-        coded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))])[1]
-        out = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return _jpeg(np.asarray(out, np.uint8), int(rng.integers(45, 95)))
     return np.asarray(out, np.uint8)
+
+
+def _jpeg(image: Pixels, quality: int) -> Pixels:
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.asarray(decoded, np.uint8)

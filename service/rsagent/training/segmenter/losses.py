@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import nn
 
 OUTSIDE = 0.15
 SPREAD = 0.05
@@ -47,6 +48,49 @@ def total(logits: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor) -> 
     single, several = errors[:, 0], errors[:, 1:]
     masks = single.mean() + (1 - SPREAD) * several.min(1).values.mean() + SPREAD * several.mean()
     return masks + F.mse_loss(scores, ious(logits.detach(), targets))
+
+
+class Grouping(nn.Module):
+    """A dense lesson for the encoder, thrown away after training: which pixels belong together, and where edges are.
+
+    The decoder's masks tell the encoder little while the decoder itself knows nothing.  Here every pixel of the
+    upscaled embedding is asked which of the picture's objects (or the ground) it is part of, each of them stood for
+    by the mean of its own pixels ("prototypes", as in Snell et al. 2017), and whether an outline passes.
+    """
+
+    def __init__(self, channels: int, width: int = 24) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, 1)
+        self.edge = nn.Conv2d(channels, 1, 1)
+        with torch.no_grad():  # distances start large enough to have a slope
+            self.project.weight.mul_(6)
+
+    def forward(self, features: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+        """Features [I, C, h, w] and owners int64 [I, h, w] (0 the ground, -1 padding) → a scalar."""
+        embedded, edges = self.project(features).float(), self.edge(features).float().squeeze(1)
+        valid = owners >= 0
+        outlines = _outlines(owners)
+        edge = F.binary_cross_entropy_with_logits(edges[valid], outlines[valid], pos_weight=edges.new_tensor(3.0))
+        groups = [self._together(e, o) for e, o in zip(embedded, owners, strict=True)]
+        return torch.stack(groups).mean() + edge
+
+    @staticmethod
+    def _together(embedded: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+        flat, owner = embedded.flatten(1).T, owner.flatten()
+        flat, owner = flat[owner >= 0], owner[owner >= 0]
+        names, index = torch.unique(owner, return_inverse=True)
+        member = F.one_hot(index, len(names)).float()
+        means = (member.T @ flat) / member.sum(0)[:, None]
+        gaps = flat.pow(2).sum(1)[:, None] - 2 * flat @ means.T + means.pow(2).sum(1)
+        return F.cross_entropy(-gaps, index, weight=member.sum(0).rsqrt())
+
+
+def _outlines(owners: torch.Tensor) -> torch.Tensor:
+    out = torch.zeros_like(owners, dtype=torch.float32)
+    down, across = owners[:, 1:] != owners[:, :-1], owners[:, :, 1:] != owners[:, :, :-1]
+    out[:, 1:][down] = out[:, :-1][down] = 1
+    out[:, :, 1:][across] = out[:, :, :-1][across] = 1
+    return out
 
 
 def ious(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -122,4 +122,4 @@ def _one_thing(image: Pixels) -> Pixels | None:
 
 def silhouette(piece: Pixels) -> NDArray[np.float32]:
     """A cut-out's alpha, float32 [h, w] in 0..1."""
-    return piece[..., 3].astype(np.float32) / 255
+    return piece[..., 3].astype(np.float32) * np.float32(1 / 255)

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Photographs
 
 from rsagent.segmenter.core import Embedding, SamCore
 from rsagent.segmenter.protocol import Box, Image, Mask, Point, Prompt
@@ -34,10 +35,10 @@ def coco(folder: Path) -> Iterator[Picture]:
     """Pictures and their instances of at least 32² px of a folder with `instances.json` and `images/`."""
     listing = json.loads((folder / "instances.json").read_text())
     for row in listing["images"]:
-        image = np.asarray(cv2.imread(str(folder / "images" / row["file_name"]))[..., ::-1], np.uint8)
+        image = np.array(Photographs.open(folder / "images" / row["file_name"]).convert("RGB"))
         mine = [a for a in listing["annotations"] if a["image_id"] == row["id"]]
         found = [_instance(a, image.shape[:2]) for a in mine if a["area"] >= LEAST_AREA]
-        yield np.ascontiguousarray(image), [instance for instance in found if instance.mask.any()]
+        yield image, [instance for instance in found if instance.mask.any()]
 
 
 def _instance(annotation: dict[str, list[list[float]]], shape: tuple[int, ...]) -> Instance:

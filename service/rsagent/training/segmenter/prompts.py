@@ -21,10 +21,12 @@ BOX_NOISE = ((0.015, 0.6), (0.05, 0.28), (0.12, 0.12))
 @dataclass(frozen=True)
 class Task:
     """Pictures float32 [I, 3, S, S], normalised and padded; targets float32 [B, 1, S/2, S/2], soft at the edges;
+    `owners` int64 [I, S/2, S/2]: whose each pixel is, 0 the ground, -1 padding;
     `masks` bool [B, S, S] and `boxes` float32 [B, 4] (tight) of the objects; `image_index` int64 [B]."""
 
     images: torch.Tensor
     targets: torch.Tensor
+    owners: torch.Tensor
     masks: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     image_index: torch.Tensor
@@ -33,7 +35,8 @@ class Task:
 def normalised(image: NDArray[np.uint8], side: int) -> torch.Tensor:
     """As `Sam.preprocess`: uint8 [h, w, 3] → float32 [3, side, side], zero-padded right and below."""
     out = np.zeros((side, side, 3), np.float32)
-    out[: image.shape[0], : image.shape[1]] = (image - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    mean, deviation = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
+    out[: image.shape[0], : image.shape[1]] = (image.astype(np.float32) - mean) / deviation
     return torch.from_numpy(out.transpose(2, 0, 1).copy())
 
 
@@ -50,10 +53,14 @@ def make_task(collages: list[Collage], side: int, each: int, rng: Rng) -> Task:
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         boxes[row] = x, y, x + w, y + h
         masks[row, : mask.shape[0], : mask.shape[1]] = mask
+    owners = np.full((len(collages), side, side), -1, np.int64)
+    for picture, collage in enumerate(collages):
+        owners[picture, : collage.owner.shape[0], : collage.owner.shape[1]] = collage.owner
     halves = torch.from_numpy(masks).float().unsqueeze(1)
     return Task(
         images=torch.stack([normalised(c.image, side) for c in collages]),
         targets=torch.nn.functional.avg_pool2d(halves, 2),
+        owners=torch.from_numpy(owners[:, ::2, ::2].copy()),
         masks=masks,
         boxes=boxes,
         image_index=torch.arange(len(masks)) // each,
@@ -74,9 +81,11 @@ def ellipses(side: int, each: int, rng: Rng) -> Task:
         x, y, w, h = cv2.boundingRect(canvas)
         boxes[row] = x, y, x + w, y + h
         masks[row] = canvas > 0
+    flat = np.broadcast_to(rng.normal(0, 1, (1, 3, 1, 1)), (1, 3, side, side)).astype(np.float32)
     return Task(
-        images=torch.from_numpy(rng.normal(0, 1, (1, 3, 1, 1)).astype(np.float32)).expand(1, 3, side, side).contiguous(),
+        images=torch.from_numpy(flat),
         targets=torch.nn.functional.avg_pool2d(torch.from_numpy(masks).float().unsqueeze(1), 2),
+        owners=torch.full((1, side // 2, side // 2), -1),
         masks=masks,
         boxes=boxes,
         image_index=torch.zeros(each, dtype=torch.int64),
@@ -86,7 +95,7 @@ def ellipses(side: int, each: int, rng: Rng) -> Task:
 def _drawn(found: list[int], owner: NDArray[np.uint8], each: int, rng: Rng) -> list[int]:
     order = [int(n) for n in rng.permutation(found)][:each]
     weight = np.bincount(owner.ravel(), minlength=256)[found] ** 0.5
-    extra = rng.choice(found, each - len(order), p=weight / weight.sum()) if len(order) < each else []
+    extra = rng.choice(found, max(0, each - len(order)), p=weight / weight.sum())
     return order + [int(n) for n in extra]
 
 

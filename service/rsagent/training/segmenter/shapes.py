@@ -26,7 +26,8 @@ def blob(rng: Rng) -> Alpha:
 def polygon(rng: Rng) -> Alpha:
     """A star-shaped polygon of 3 to 9 corners."""
     corners = int(rng.integers(3, 10))
-    turn = np.sort(rng.uniform(0, 2 * np.pi, corners)) if rng.random() < 0.5 else np.arange(corners) * 2 * np.pi / corners
+    even = np.arange(corners) * 2 * np.pi / corners
+    turn = even if rng.random() < 0.5 else np.sort(rng.uniform(0, 2 * np.pi, corners))
     return _filled(turn, rng.uniform(0.55 if rng.random() < 0.6 else 0.2, 1.0, corners))
 
 
@@ -36,7 +37,7 @@ def _filled(turn: NDArray[np.float64], radius: NDArray[np.float64]) -> Alpha:
     points = (points - low) / np.maximum(high - low, 1e-3) * (SIDE - 5) + 2
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     cv2.fillPoly(canvas, [np.rint(points * 8).astype(np.int32)], 255, cv2.LINE_AA, shift=3)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) * np.float32(1 / 255)
 
 
 def limbs(rng: Rng) -> Alpha:
@@ -49,7 +50,7 @@ def limbs(rng: Rng) -> Alpha:
         cv2.ellipse(canvas, (tuple(at), tuple(2 * axes), rng.uniform(0, 180)), 255, -1, cv2.LINE_AA)
     for _ in range(int(rng.integers(1, 7))):
         _limb(canvas, centre, rng)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) * np.float32(1 / 255)
 
 
 def _limb(canvas: Pixels, start: NDArray[np.float64], rng: Rng) -> None:
@@ -116,4 +117,4 @@ def regions(shape: tuple[int, int], count: int, rng: Rng) -> NDArray[np.intp]:
     seeds, stretch = rng.uniform(0, 1, (count, 2)), np.exp(rng.normal(0, 0.5))
     gaps = [((ys + warp[..., 0] - y) * stretch) ** 2 + (xs + warp[..., 1] - x) ** 2 for y, x in seeds]
     fine = [cv2.resize(gap.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) for gap in gaps]
-    return np.stack(fine).argmin(0)
+    return np.asarray(np.stack(fine).argmin(0), np.intp)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.typing import NDArray
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
@@ -40,11 +40,12 @@ class Recipe:
     each: int = 9
     lr: float = 1e-3
     lr_end: float = 1e-6
-    warmup: int = 150
+    warmup: int = 60
     refine: float = 0.25
     ellipses: int = 0
     average: float = 0.998
-    muon: bool = True
+    grouping: float = 1.0
+    dense_only: bool = False
     seed: int = 0
     cliparts: int = 2500
     start: Path | None = None
@@ -56,7 +57,8 @@ class State:
 
     model: Sam
     mean: Sam
-    optimizers: tuple[torch.optim.Optimizer, ...]
+    grouping: losses.Grouping
+    optimizer: torch.optim.AdamW
     step: int = 0
     seconds: float = 0.0
 
@@ -69,7 +71,7 @@ def train(recipe: Recipe) -> None:
     material = gather(recipe.cliparts, cache=recipe.out.parent / "material.pt")
     state = _begin(recipe)
     with Progress() as progress, (recipe.out / "log.jsonl").open("a", buffering=1) as log:
-        bar = progress.add_task("training", total=recipe.minutes * 60, completed=state.seconds)
+        bar = progress.add_task("training", total=recipe.minutes * 60, completed=int(state.seconds))
         saved = time.monotonic()
         while state.seconds < recipe.minutes * 60:
             began = time.monotonic()
@@ -87,33 +89,35 @@ def _begin(recipe: Recipe) -> State:
     torch.manual_seed(recipe.seed)
     model = fresh(recipe.side)
     if recipe.start is not None:
-        model.load_state_dict(fitted(load_file(recipe.start), model))
+        _inherit(model, load_file(recipe.start))
     model.train()
-    state = State(model, copy.deepcopy(model), _optimizers(model, recipe))
+    grouping = losses.Grouping(NANO.prompt_width // 8)
+    state = State(model, copy.deepcopy(model), grouping, _optimizer(model, grouping, recipe))
     saved = recipe.out / "state.pt"
     if saved.is_file():
         held = torch.load(saved, weights_only=True)
         model.load_state_dict(held["model"])
         state.mean.load_state_dict(held["mean"])
-        for optimizer, inner in zip(state.optimizers, held["optimizers"], strict=True):
-            optimizer.load_state_dict(inner)
+        grouping.load_state_dict(held["grouping"])
+        state.optimizer.load_state_dict(held["optimizer"])
         state.step, state.seconds = held["step"], held["seconds"]
     return state
 
 
-def _optimizers(model: Sam, recipe: Recipe) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices of the transformers, AdamW for embeddings, convolutions, norms and biases."""
-    matrices = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Linear)} if recipe.muon else set()
-    hidden = [p for p in model.parameters() if id(p) in matrices]
-    others = [p for p in model.parameters() if id(p) not in matrices]
+def _inherit(model: Sam, weights: dict[str, torch.Tensor]) -> None:
+    """Take over what fits: all of an earlier stage of the same architecture, the decoder of another one."""
+    own = model.state_dict()
+    weights = fitted(weights, model)
+    model.load_state_dict({k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}, strict=False)
+
+
+def _optimizer(model: Sam, grouping: losses.Grouping, recipe: Recipe) -> torch.optim.AdamW:
+    learned = [*model.parameters(), *grouping.parameters()]
     groups = [
-        {"params": [p for p in others if p.ndim > 1], "weight_decay": 0.05},
-        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    adam = torch.optim.AdamW(groups, recipe.lr, betas=(0.9, 0.98))
-    if not hidden:
-        return (adam,)
-    return adam, torch.optim.Muon(hidden, recipe.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    return torch.optim.AdamW(groups, recipe.lr, betas=(0.9, 0.98))
 
 
 def fresh(side: int) -> Sam:
@@ -166,19 +170,19 @@ def _step(state: State, material: Material, recipe: Recipe) -> dict[str, float]:
     task = _task(state, material, recipe, rng)
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = state.model.image_encoder(task.images)
-        parts = [
-            _group(state.model, embeddings, task, rows, kind, recipe, rng) for rows, kind in _groups(task, rng)
-        ]
+        groups = [] if recipe.dense_only else _groups(task, rng)
+        parts = [_group(state.model, embeddings, task, rows, kind, recipe, rng) for rows, kind in groups]
+    grouping = _grouping(state, embeddings, task)
     weight = sum(count for _, _, count in parts)
-    loss = torch.stack([part * count for part, _, count in parts]).sum() / weight
+    loss = sum((part * (count / weight) for part, _, count in parts), start=recipe.grouping * grouping)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
-    for optimizer in state.optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     _follow(state, recipe)
-    return {"loss": loss.item(), "iou": parts[0][1], "iou_other": parts[1][1], "norm": norm.item()}
+    reached = dict(zip(("iou", "iou_other"), (iou for _, iou, _ in parts), strict=False))
+    return {"loss": loss.item(), **reached, "grouping": grouping.item(), "norm": norm.item()}
 
 
 def _task(state: State, material: Material, recipe: Recipe, rng: np.random.Generator) -> Task:
@@ -188,10 +192,19 @@ def _task(state: State, material: Material, recipe: Recipe, rng: np.random.Gener
     return make_task(pictures, recipe.side, recipe.each, rng)
 
 
+def _grouping(state: State, embeddings: torch.Tensor, task: Task) -> torch.Tensor:
+    if not (task.owners >= 0).any():
+        return embeddings.new_zeros((), dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = state.model.mask_decoder.output_upscaling(embeddings)
+    out: torch.Tensor = state.grouping(features.float(), task.owners)
+    return out
+
+
 def _schedule(state: State, recipe: Recipe) -> None:
     done = min(1.0, state.seconds / (recipe.minutes * 60))
     rate = recipe.lr_end + (recipe.lr - recipe.lr_end) * (1 + math.cos(math.pi * done)) / 2
-    for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
+    for group in state.optimizer.param_groups:
         group["lr"] = rate * min(1.0, (state.step + 1) / recipe.warmup)
 
 
@@ -262,7 +275,8 @@ def _save(state: State, recipe: Recipe) -> None:
     held = {
         "model": state.model.state_dict(),
         "mean": state.mean.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
+        "grouping": state.grouping.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
         "step": state.step,
         "seconds": state.seconds,
     }
