@@ -176,8 +176,9 @@ class Cast:
 
 
 @asynccontextmanager
-async def on_stage(cast: Cast = Cast()) -> AsyncIterator[Stage]:
+async def on_stage(cast: Cast | None = None) -> AsyncIterator[Stage]:
     """The application in process: fast, but answers arrive whole and nobody can hang up."""
+    cast = cast or Cast()
     app, policy = _app(cast)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))
@@ -187,8 +188,9 @@ async def on_stage(cast: Cast = Cast()) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def on_air(cast: Cast = Cast()) -> AsyncIterator[Stage]:
+async def on_air(cast: Cast | None = None) -> AsyncIterator[Stage]:
     """The application on the shipped server, on a free port of the loopback."""
+    cast = cast or Cast()
     app, policy = _app(cast)
     server = Server(app, Settings(server={"port": 0, **cast.settings.get("server", {})}).server)
     running = asyncio.create_task(server.serve())

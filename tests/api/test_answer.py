@@ -152,6 +152,14 @@ async def test_a_deadline_after_a_mask_is_an_incomplete_answer() -> None:
     assert len(document["objects"]) == 1
 
 
+async def test_half_a_character_from_the_policy_breaks_nothing() -> None:
+    script = ("half \ud83d", SEGMENT.replace("about", "ab\udc00out"), call("report_no_target", reason="\ud800"))
+    async with on_stage(Cast(script)) as stage:
+        answer, events = await stage.post(), await stage.stream()
+    assert answer.json()["turns"][1]["thought"] == "ab?out segment"
+    assert events[-1].name == "final"
+
+
 FAILURES: list[tuple[Any, int, str, bool]] = [
     (PolicyError("the policy engine does not answer"), 502, "policy_error", True),
     (Overloaded("the policy's queue is full", retry_after=3), 429, "overloaded", True),

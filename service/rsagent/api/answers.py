@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rsagent.agent.actions import MalformedKind
 from rsagent.agent.state import StopReason
@@ -12,6 +12,15 @@ from rsagent.masks.codecs import MaskDocument
 
 BoxDocument = Annotated[tuple[float, float, float, float], Field(description="x1, y1, x2, y2; x2 and y2 exclusive.")]
 PointDocument = Annotated[tuple[float, float, Literal[0, 1]], Field(description="x, y, and 1 inside or 0 outside.")]
+
+
+def _sayable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+Words = Annotated[str, BeforeValidator(_sayable)]
+"""What a policy wrote. Half a character (a lone surrogate), which an engine may send, becomes a question mark."""
+
 Absent = Field(exclude_if=lambda value: value is None)
 """Left out where there is nothing to tell."""
 
@@ -49,7 +58,7 @@ class NoTargetAction(_Document):
     """The policy says that the picture holds nothing of the kind."""
 
     tool: Literal["report_no_target"] = "report_no_target"
-    reason: str = ""
+    reason: Words = ""
 
 
 class MalformedAction(_Document):
@@ -57,7 +66,7 @@ class MalformedAction(_Document):
 
     tool: Literal["malformed"] = "malformed"
     kind: MalformedKind
-    excerpt: str
+    excerpt: Words
     advice: str
 
 
@@ -126,9 +135,9 @@ class TurnDocument(_Document):
     """One turn of the policy. `mask_id` is the mask it made."""
 
     index: int
-    thought: str | None
+    thought: Words | None
     action: ActionDocument
-    observation: str
+    observation: Words
     mask_id: int | None
     timings_ms: StageTimings
     tokens: TurnTokens
@@ -172,25 +181,27 @@ class ThoughtEvent(_Document):
     """The next piece of the policy's text in a turn, as it is sampled: thought and tool call alike."""
 
     turn: int
-    text: str
+    text: Words
 
 
 class ActionEvent(_Document):
     """A turn's text became an action. `frame` and `overlay` come with a zoom: what it opened."""
 
     turn: int
-    thought: Annotated[str | None, Absent] = None
+    thought: Annotated[Words | None, Absent] = None
     action: ActionDocument
     frame: Annotated[FrameDocument | None, Absent] = None
     overlay: Annotated[Picture | None, Absent] = None
-    observation: Annotated[str | None, Absent] = Field(None, description="What the policy is told, if no mask follows.")
+    observation: Annotated[Words | None, Absent] = Field(
+        None, description="What the policy is told, if no mask follows."
+    )
 
 
 class MaskEvent(ObjectDocument):
     """A turn made a mask: a hypothesis, which later turns may correct."""
 
     turn: int
-    observation: str
+    observation: Words
     overlay: Annotated[Picture | None, Absent] = None
 
 

@@ -51,7 +51,8 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     Raises TooLarge at the limit and one chunk, HTTPException 408 if it takes too long, ClientGone.
     """
     limit = _body_limit(media_type(request), limits.image.max_bytes)
-    if int(request.headers.get("content-length", 0)) > limit:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
