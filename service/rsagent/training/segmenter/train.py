@@ -233,7 +233,7 @@ def _group(
     loss = losses.total(logits, scores, targets)
     reached = losses.ious(logits[:, :1], targets).mean().item()
     if rng.random() < recipe.refine:
-        some = rng.permutation(len(rows))[: len(rows) // 2]
+        some = rng.permutation(len(rows))[: (len(rows) + 1) // 2]
         second = _corrected(task, rows[some], prompts, some, logits, rng)
         again, rated = (out.float() for out in decode(model, embeddings, positions, second))
         loss = loss + 0.5 * losses.total(again, rated, targets[torch.from_numpy(some)])

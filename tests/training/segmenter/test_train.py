@@ -1,0 +1,54 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.segmenter.stock import material
+
+from rsagent.segmenter.core import SamCore
+from rsagent.training.segmenter import train as training
+from rsagent.training.segmenter.train import Recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr(training, "gather", lambda cliparts, cache: material())
+    return Recipe(out=tmp_path / "run", minutes=0.01, side=64, images=1, each=3, refine=1.0)
+
+
+def steps(recipe: Recipe) -> list[int]:
+    return [json.loads(line)["step"] for line in (recipe.out / "log.jsonl").read_text().splitlines()]
+
+
+def test_training_leaves_weights_that_load(recipe: Recipe) -> None:
+    training.train(recipe)
+    core = SamCore(training.load(recipe.out / "mean.safetensors", 64))
+    assert core.mask_side == 32
+    assert steps(recipe)
+
+
+def test_an_interrupted_run_goes_on(recipe: Recipe) -> None:
+    training.train(recipe)
+    before = steps(recipe)
+    training.train(replace(recipe, minutes=recipe.minutes + 0.01))
+    after = steps(recipe)
+    assert after[: len(before)] == before
+    assert after == list(range(1, len(after) + 1))
+
+
+def test_the_next_stage_starts_from_the_last_ones_weights(recipe: Recipe) -> None:
+    training.train(recipe)
+    weights = load_file(recipe.out / "mean.safetensors")
+    larger = training.fresh(128)
+    training._inherit(larger, weights)
+    key = "mask_decoder.iou_token.weight"
+    torch.testing.assert_close(larger.state_dict()[key], weights[key])
+    assert larger.image_encoder.pos_embed.shape[1:3] == (16, 16)
+
+
+@pytest.mark.parametrize("change", [{"dense_only": True}, {"ellipses": 100}])
+def test_the_lessons_before_the_main_one(recipe: Recipe, change: dict[str, object]) -> None:
+    training.train(replace(recipe, **change))  # type: ignore[arg-type]
+    assert steps(recipe)
