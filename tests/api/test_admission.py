@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -46,13 +45,12 @@ async def test_refusals_come_before_the_body_is_read(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(imaging, "decode", counted)
     large = PNG + bytes(5_000_000)
-    async with on_air(Cast(policy=slow(1.0), settings={"limits": {"inflight": 1, "queue": 0}})) as stage:
+    async with on_air(Cast(policy=slow(60), settings={"limits": {"inflight": 1, "queue": 0}})) as stage:
         holder = asyncio.create_task(stage.post())
         await _until_running(stage)
-        started = time.perf_counter()
         responses = await asyncio.gather(*(stage.post(image=large) for _ in range(20)))
-        assert time.perf_counter() - started < 5
         holder.cancel()
+        await stage.quiet()
     assert {response.status_code for response in responses} == {429}
     assert decoded == 1
 
@@ -103,7 +101,7 @@ async def test_a_declared_length_is_believed_when_it_is_too_large() -> None:
             b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 999999999\r\nExpect: 100-continue\r\n\r\n"
         )
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
         writer.close()
         await stage.quiet()
     assert head.startswith(b"HTTP/1.1 413 ")
@@ -115,7 +113,7 @@ async def test_a_body_that_never_comes_gives_its_permit_back() -> None:
         writer.write(
             b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
         writer.close()
         await stage.quiet()
     assert head.startswith(b"HTTP/1.1 408 ")

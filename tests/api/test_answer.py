@@ -136,18 +136,18 @@ async def test_the_picture_is_turned_upright() -> None:
 
 
 async def test_a_deadline_without_a_mask_is_a_timeout() -> None:
-    async with on_stage(Cast(segmenter=Boxes(delay=5))) as stage:
+    async with on_stage(Cast(segmenter=Boxes(delay=30))) as stage:
         response = await stage.post(deadline_ms="100")
-        assert response.elapsed.total_seconds() < 0.6
+        assert response.elapsed.total_seconds() < 3
         await stage.quiet()
     assert response.status_code == 504
     assert response.json().items() >= {"code": "timeout", "retryable": True}.items()
 
 
 async def test_a_deadline_after_a_mask_is_an_incomplete_answer() -> None:
-    policy = ScriptedPolicy(lambda history: SEGMENT, delay=0.15)
+    policy = ScriptedPolicy(lambda history: SEGMENT, delay=0.6)
     async with on_stage(Cast(policy=policy)) as stage:
-        document = (await stage.post(deadline_ms="250")).json()
+        document = (await stage.post(deadline_ms="1000")).json()
     assert (document["status"], document["stop_reason"]) == ("incomplete", "deadline")
     assert len(document["objects"]) == 1
 

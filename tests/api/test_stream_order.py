@@ -101,7 +101,7 @@ async def test_a_failure_is_the_one_last_event(failure: Any, code: str) -> None:
 
 
 async def test_a_deadline_is_the_one_last_event() -> None:
-    async with on_stage(Cast(segmenter=Boxes(delay=5))) as stage:
+    async with on_stage(Cast(segmenter=Boxes(delay=30))) as stage:
         events = await stage.stream(deadline_ms="100")
     assert (events[-1].name, events[-1].data["code"]) == ("error", "timeout")
 
