@@ -4,6 +4,7 @@
     tokenizer  the byte-level BPE
     vision     stage A, the tower alone: a few names first, then all
     ground     stage B, requests answered by a first move
+    play       expert episodes, beside stage B
     episodes   stage C, whole conversations
     export     an ordinary checkpoint directory
 
@@ -31,8 +32,10 @@ from rsagent.training.policy.grounding import (
     train_grounding,
 )
 from rsagent.training.policy.lessons import Scribe
+from rsagent.training.policy.theatre import rehearse
 from rsagent.training.policy.vision import VisionPlan, train_vision
 from rsagent.training.policy.vocabulary import build_tokenizer, load_tokenizer
+from rsagent.training.world import World
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Folder = Annotated[Path, typer.Option(help="Where albums, tokenizer, checkpoints and logs of this run live.")]
@@ -122,6 +125,13 @@ def _stage(stage: str) -> Callable[[Path], Callable[[Any, DenseHeads, Scribe], N
     return of
 
 
+@app.command(name="play")
+def rehearsal(folder: Folder, bills: int = 90) -> None:
+    """Play expert episodes, 64 a file; stage C may start once there are some."""
+    scribe = Scribe(load_tokenizer(folder / "tokenizer"))
+    rehearse(scribe, Album(folder / "album" / "large"), World("train"), folder / "played", range(bills))
+
+
 @app.command()
 def episodes(
     folder: Folder,
@@ -135,7 +145,7 @@ def episodes(
     """Stage C: look, judge, mend, zoom, finish."""
     _begin(threads)
     ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.0, device=device), _stage("grounding")(folder))
-    train_episodes(EpisodesTrainer(ground, EpisodesPlan(minutes=minutes, batch=batch), folder / "album"), folder)
+    train_episodes(EpisodesTrainer(ground, EpisodesPlan(minutes=minutes, batch=batch), folder / "played"), folder)
 
 
 @app.command(name="export")

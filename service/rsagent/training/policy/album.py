@@ -68,7 +68,7 @@ def page_recipe(number: int) -> Recipe:
     if number >= CROWDED:
         return Recipe(size=SIZES[number % len(SIZES)], count=(8, 10), side=(0.14, 0.45), overlap=0.25)
     kind = RECIPES[(number // len(SIZES) + number) % len(RECIPES)]
-    return Recipe(size=SIZES[number % len(SIZES)], **kind)  # type: ignore[arg-type]
+    return Recipe(size=SIZES[number % len(SIZES)], **kind)
 
 
 def _describe(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int16]]:

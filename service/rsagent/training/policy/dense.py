@@ -107,7 +107,8 @@ class DenseHeads(nn.Module):
 
     def boxes(self, tokens: Tensor) -> Tensor:
         """Normalised tokens [..., T] -> logits [..., 4, 126]."""
-        return self.box(tokens).view(*tokens.shape[:-1], 4, FEATURES) @ self.table.T
+        spread: Tensor = self.box(tokens).view(*tokens.shape[:-1], 4, FEATURES)
+        return spread @ self.table.T
 
 
 def _class_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsagent.training.policy.album import Album
 from rsagent.training.policy.dense import IGNORE
-from rsagent.training.policy.grounding import MIX, Answered, GroundingTrainer, ask, language_losses, told
+from rsagent.training.policy.grounding import Answered, GroundingTrainer, language_losses, told
 from rsagent.training.policy.lessons import Lesson
 from rsagent.training.policy.optimise import factor_at
-from rsagent.training.policy.play import play
 from rsagent.training.policy.reader import causal, read, token_places
 from rsagent.training.policy.run import Run
+from rsagent.training.policy.theatre import performances
 from rsagent.training.policy.tower import encode
 
 
@@ -77,41 +76,21 @@ def converse(model: Any, image: int, lessons: list[Lesson]) -> Answered:
     return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted])
 
 
-class Theatre:
-    """Draws scenes twice a view's size and has episodes played on them."""
-
-    def __init__(self, trainer: GroundingTrainer, album: Path, seed: int) -> None:
-        self.trainer, self.album, self.rng = trainer, Album(album), np.random.default_rng(seed)
-
-    def lessons(self, count: int) -> list[Lesson]:
-        """`count` played episodes, one a scene."""
-        from rsagent.training.world.requests import requests
-
-        rng, scribe, world = self.rng, self.trainer.scribe, self.trainer.worlds[0]
-        page = int(rng.choice(self.album.pages))
-        batch = self.album.take(page, np.sort(rng.choice(256, count, replace=False)), bool(rng.random() < 0.5))
-        played = []
-        for row in range(count):
-            scene = batch.scene(row, world.names)
-            made = requests(scene, world, int(rng.integers(1 << 30)), each=2, voice="train")
-            weights = np.array([MIX[request.kind] for request in made])
-            request = made[int(rng.choice(len(made), p=weights / weights.sum()))]
-            turns = int(rng.choice([1, 2, 3, 4, 6, 8], p=[0.15, 0.05, 0.1, 0.15, 0.15, 0.4]))
-            played.append(play(scribe, scene, request, turns, rng))
-        return played
-
-
 class EpisodesTrainer:
     """Stage C around the model, the optimiser and the packs of stage B."""
 
-    def __init__(self, ground: GroundingTrainer, plan: EpisodesPlan, album: Path) -> None:
-        self.ground, self.plan = ground, plan
-        self.theatre = Theatre(ground, album / "large", plan.seed)
+    def __init__(self, ground: GroundingTrainer, plan: EpisodesPlan, played: Path) -> None:
+        self.ground, self.plan, self.played = ground, plan, played
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Draw episodes as a run does that has come to `step`."""
+        self.lessons = performances(self.played, self.plan.batch, self.plan.seed + step)
 
     def step(self, number: int, factor: float) -> dict[str, float]:
         if number % self.plan.cycle == 0:
             return self.ground.step(factor)
-        lessons = self.theatre.lessons(self.plan.batch)
+        lessons = next(self.lessons)
         with torch.autocast(self.ground.plan.device, torch.bfloat16):
             answered = converse(self.ground.model, self.ground.scribe.image, lessons)
             losses = language_losses(self.ground.model, self.ground.numbers, answered, len(lessons))
@@ -131,13 +110,13 @@ def train_episodes(trainer: EpisodesTrainer, folder: Path) -> None:
         ground.heads.load_state_dict(state["heads"])
         ground.optimiser.load_state_dict(state["optimiser"])
         ground.restart(run.step)
-        trainer.theatre.rng = np.random.default_rng(plan.seed + run.step)
+        trainer.restart(run.step)
     while run.progress < 1:
         run.note(trainer.step(run.step, factor_at(run.progress, run.step, hold=0.3)))
         run.step += 1
         last = run.progress >= 1
-        if run.step % plan.report == 0 or last:
-            run.report(**(ground.validate() if run.step % (4 * plan.report) == 0 or last else {}))
         if run.step % (4 * plan.report) == 0 or last:
             states = {"model": ground.model, "heads": ground.heads, "optimiser": ground.optimiser}
             run.save(**{key: part.state_dict() for key, part in states.items()})
+        if run.step % plan.report == 0 or last:
+            run.report(**(ground.validate() if run.step % (4 * plan.report) == 0 or last else {}))

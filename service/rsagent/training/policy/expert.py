@@ -114,8 +114,9 @@ class Expert:
         overlaps = [(float(np.count_nonzero(last.mask & placed.mask)), placed) for placed in self.scene.objects]
         meant = max(rest, key=lambda placed: np.count_nonzero(last.mask & placed.mask))
         share, found = max(overlaps, key=lambda pair: pair[0])
-        target = rest[0] if found not in rest else meant
+        among = any(found is placed for placed in rest)
+        target = meant if among else rest[0]
         where = self._where(target, state)
-        if share and found not in rest and found.name != target.name:
+        if share and not among and found.name != target.name:
             return Move(wording.wrong(found.name, target.name, where), self._segment(target, state))
         return Move(wording.sloppy(target.name, where), self._segment(target, state))

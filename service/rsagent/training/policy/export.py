@@ -48,12 +48,14 @@ def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
     images = Qwen2VLImageProcessor(size=size, **geometry, **look)
     videos = Qwen3VLVideoProcessor(size=size, **geometry, **look)
-    return Qwen3VLProcessor(images, tokenizer, videos, chat_template=TEMPLATE)
+    return Qwen3VLProcessor(  # type: ignore[no-untyped-call]
+        images, tokenizer, videos, chat_template=TEMPLATE
+    )
 
 
 def fresh(tokenizer: PreTrainedTokenizerFast) -> Any:
     """An untrained model for this tokenizer."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     return new_policy(len(tokenizer), ids)
 
 
@@ -68,7 +70,7 @@ def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: s
     """Write weights (bfloat16), tokenizer, processor, generation config and the card `README.md` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     end, pad = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=[end, pad], pad_token_id=pad, bos_token_id=pad, do_sample=False, max_new_tokens=128
     )
     kept = {name: p.detach().clone() for name, p in model.state_dict().items()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,13 @@ from rsagent.training.policy.dense import (
     dense_targets,
     smooth_features,
 )
-from rsagent.training.policy.lessons import Lesson, Scribe, first_lesson
+from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.reader import causal, read, token_places
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.tower import Seen, encode
 from rsagent.training.policy.vision import WEIGHTS, jitter
 from rsagent.training.world import World
-from rsagent.training.world.requests import requests
-
-MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.0, "reasoning": 2.0, "several": 1.5, "absent": 1.5}
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,9 @@ def prepare_language(model: Any, scribe: Scribe) -> None:
     language, depth = model.model.language_model, len(model.model.language_model.layers)
     for name, p in language.layers.named_parameters():
         if p.ndim == 2:
-            nn.init.normal_(p, std=p.shape[1] ** -0.5 / (math.sqrt(2 * depth) if "o_proj" in name or "down" in name else 1))
+            nn.init.normal_(
+                p, std=p.shape[1] ** -0.5 / (math.sqrt(2 * depth) if "o_proj" in name or "down" in name else 1)
+            )
     table = language.embed_tokens.weight
     nn.init.normal_(table, std=0.05)
     numbers = torch.tensor([scribe.tokenizer.encode(str(number))[0] for number in range(1000)])
@@ -88,17 +88,28 @@ def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Ge
     asked = []
     for row in range(len(batch.images)):
         scene = batch.scene(row, world.names)
-        made = requests(scene, world, int(rng.integers(1 << 30)), each=3, voice="train")
-        weights = np.array([MIX[request.kind] for request in made])
-        chosen = rng.choice(len(made), each, replace=len(made) < each, p=weights / weights.sum())
+        chosen = draw(scene, world, each, rng)
         turns = rng.choice([1, 2, 3, 4, 6, 8], each, p=[0.35, 0.05, 0.05, 0.1, 0.1, 0.35])
-        asked.append([first_lesson(scribe, scene, made[i], int(t)) for i, t in zip(chosen, turns, strict=True)])
+        made = [first_lesson(scribe, scene, request, int(t)) for request, t in zip(chosen, turns, strict=True)]
+        asked.append([replace(lesson, pictures=made[0].pictures) for lesson in made])  # one copy travels, not all
     return asked
+
+
+class Packs(torch.utils.data.IterableDataset[bytes]):
+    """Pickled (batch, lessons) without end, made by a worker process: many small tensors travel badly one by one."""
+
+    def __init__(self, scribe: Scribe, album: Album, world: World, plan: GroundingPlan, seed: int) -> None:
+        self.scribe, self.album, self.world, self.plan, self.seed = scribe, album, world, plan, seed
+
+    def __iter__(self) -> Iterator[bytes]:
+        rng = np.random.default_rng(self.seed)
+        for batch in self.album.batches(self.plan.batch, self.seed + 1, self.plan.crowded):
+            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.plan.each, rng)))
 
 
 @dataclass(frozen=True)
 class Answered:
-    """States at the places where a label is to be predicted [M, T], those labels, which are coordinates, whose lesson."""
+    """States [M, T] where a label is to be predicted, those labels, which are coordinates, and whose lesson."""
 
     states: Tensor
     labels: Tensor
@@ -175,7 +186,7 @@ def spelled_boxes(ids: Tensor, scribe: Scribe) -> Tensor:
 @torch.no_grad()
 def told(model: Any, scribe: Scribe, answered: Answered, flat: list[Lesson]) -> dict[str, list[float]]:
     """Teacher-forced figures: box IoU by kind, and whether all words of the lesson are right."""
-    logits = model.lm_head(answered.states).float()
+    logits = model.lm_head(answered.states.float())
     best = logits.argmax(-1)
     figures: defaultdict[str, list[float]] = defaultdict(list)
     for number, lesson in enumerate(flat):
@@ -200,13 +211,14 @@ class GroundingTrainer:
         self.numbers = SoftNumbers(scribe, plan.sigma)
         parts = nn.ModuleDict({"tower": model.model.visual, "language": model.model.language_model, "heads": heads})
         parts.requires_grad_(True)
-        self.optimiser = Optimiser([parts], plan.lr, {"tower.": plan.tower}, muon=False)
+        self.optimiser = Optimiser(parts, plan.lr, {"tower.": plan.tower})
         self.restart(0)
 
     def restart(self, step: int) -> None:
         """Draw data as a run does that has come to `step`."""
         self.rng = np.random.default_rng(self.plan.seed + step)
-        self.batches = self.train.batches(self.plan.batch, self.plan.seed + step + 1, self.plan.crowded)
+        packs = Packs(self.scribe, self.train, self.worlds[0], self.plan, self.plan.seed + step)
+        self.packs = iter(torch.utils.data.DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
 
     def losses(self, batch: Batch, lessons: list[list[Lesson]]) -> tuple[dict[str, Tensor], Answered]:
         targets = dense_targets(*(torch.from_numpy(a) for a in (batch.owner, batch.names, batch.boxes)))
@@ -220,8 +232,7 @@ class GroundingTrainer:
         return losses, answered
 
     def step(self, factor: float) -> dict[str, float]:
-        batch = next(self.batches)
-        lessons = ask(self.scribe, self.worlds[0], batch, self.plan.each, self.rng)
+        batch, lessons = pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
         losses, _ = self.losses(batch, lessons)
         sum((self.plan.dense if key == "dense" else 1.0) * loss for key, loss in losses.items()).backward()  # type: ignore[union-attr]
         return {key: loss.item() for key, loss in losses.items()} | {"norm": self.optimiser.step(factor)}
@@ -253,8 +264,8 @@ def train_grounding(trainer: GroundingTrainer, folder: Path) -> None:
         run.note(trainer.step(factor_at(run.progress, run.step)))
         run.step += 1
         last = run.progress >= 1
-        if run.step % plan.report == 0 or last:
-            run.report(**(trainer.validate() if run.step % (4 * plan.report) == 0 or last else {}))
         if run.step % (4 * plan.report) == 0 or last:
             states = {"model": trainer.model, "heads": trainer.heads, "optimiser": trainer.optimiser}
             run.save(**{key: part.state_dict() for key, part in states.items()})
+        if run.step % plan.report == 0 or last:
+            run.report(**(trainer.validate() if run.step % (4 * plan.report) == 0 or last else {}))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,16 @@ from rsagent.policy.chat import images_of, template_messages
 from rsagent.policy.protocol import History, Message, ViewSpec
 from rsagent.training.policy.dense import IGNORE, SPELLED
 from rsagent.training.policy.expert import Expert
+from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
-from rsagent.training.world.requests import Request
+from rsagent.training.world import World
+from rsagent.training.world.requests import Request, requests
 from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
+MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.0, "reasoning": 2.0, "several": 1.5, "absent": 1.5}
+OTHERWISE = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,7 @@ class Scribe:
         self._boxes = {tokenizer.encode(skeleton)[-1] for skeleton in boxes}
 
     def lesson(self, history: History, kind: str, taught: Collection[int] | None = None) -> Lesson:
-        """A lesson from a whole conversation; `taught` numbers the assistant turns (from 0) to learn, all by default."""
+        """A lesson from a conversation; `taught` numbers the assistant turns (from 0) to learn, all by default."""
         text = self.tokenizer.apply_chat_template(template_messages(history), tokenize=False)
         pictures = tuple(image.pixels for image in images_of(history))
         ids: list[int] = []
@@ -110,3 +115,17 @@ def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> 
     move = expert.decide(state)
     said = Message.of("assistant", DIALECT.write(move.thought, move.action, state))
     return scribe.lesson((*state.history, said), request.kind)
+
+
+def draw(scene: Scene, world: World, count: int, rng: np.random.Generator) -> list[Request]:
+    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words."""
+    chance = random.Random(int(rng.integers(1 << 30)))
+    made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
+    weights = np.array([MIX[request.kind] for request in made])
+    chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
+    return [
+        replace(request, text=paraphrase(request.text, request.kind, chance))
+        if chance.random() < OTHERWISE
+        else request
+        for request in chosen
+    ]

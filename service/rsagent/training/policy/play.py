@@ -51,13 +51,12 @@ def segment(scene: Scene, box: Box, rng: np.random.Generator) -> SegmentResult:
         mask = _filled(clip_box(box, width, height), height, width)
         return _result(mask, float(rng.uniform(0.4, 0.8)))
     grown = clip_box(tuple(side + sign * 6 for side, sign in zip(box, (-1, -1, 1, 1), strict=True)), width, height)  # type: ignore[arg-type]
-    mask = np.zeros((height, width), np.uint8)
+    cut = np.zeros((height, width), np.uint8)
     x1, y1, x2, y2 = (int(side) for side in grown)
-    mask[y1:y2, x1:x2] = placed.mask[y1:y2, x1:x2]
+    cut[y1:y2, x1:x2] = placed.mask[y1:y2, x1:x2]
     reach = int(rng.integers(-1, 3))
-    if reach:
-        mask = (cv2.dilate if reach > 0 else cv2.erode)(mask, np.ones((3, 3), np.uint8), iterations=abs(reach))
-    found = mask.astype(bool)
+    morph = cv2.dilate if reach > 0 else cv2.erode
+    found = np.asarray(morph(cut, np.ones((3, 3), np.uint8), iterations=abs(reach)), np.bool_)
     return _result(found, float(np.clip(mask_iou(found, placed.mask) + rng.normal(0, 0.05), 0.3, 0.99)))
 
 
@@ -70,7 +69,7 @@ def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generat
     if not isinstance(move.action, Segment) or move.action.bbox is None:
         return move
     target = expert.order[0]
-    others = [placed for placed in expert.scene.objects if placed not in expert.order]
+    others = [p for number, p in enumerate(expert.scene.objects) if number not in expert.request.targets]
     x1, y1, x2, y2 = target.box
     if others and rng.random() < 0.65:
         box = others[int(rng.integers(len(others)))].box

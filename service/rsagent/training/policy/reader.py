@@ -61,9 +61,9 @@ def read(
 ) -> tuple[Tensor, Past]:
     """Run `language` (a Qwen3VLTextModel).
 
-    `x` [B, S, T] embeddings; `places` int [3, B, S] M-RoPE positions; `mask` additive, broadcast to [B, heads, S, P + S];
-    `past` of B / k rows, each shared by k rows in order; `deepstack` [B, S, T] each, added after the first layers.
-    Returns normalised states [B, S, T] and the keys and values, past included.
+    `x` [B, S, T] embeddings; `places` int [3, B, S] M-RoPE positions; `mask` additive, broadcast to
+    [B, heads, S, P + S]; `past` of B / k rows, each shared by k rows in order; `deepstack` [B, S, T] each, added
+    after the first layers. Returns normalised states [B, S, T] and the keys and values, past included.
     """
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(x.float(), places))
     if torch.is_autocast_enabled(x.device.type):

@@ -40,7 +40,7 @@ def patchify(images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _positions(height: int, width: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Grid of `height` x `width` patches: learned-position ids [N, 4], their weights [N, 4], and (row, column) [2, N]."""
+    """Grid of `height` x `width` patches: learned-position ids and their weights [N, 4], (row, column) [N, 2]."""
     from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
     grid = torch.tensor([[1, height, width]])

@@ -27,11 +27,10 @@ class VisionPlan:
     """How stage A goes. `lr` is the peak rate; `tinted` the share of scenes in which one object wears a mask."""
 
     minutes: float = 30.0
-    batch: int = 8
-    lr: float = 1e-3
+    batch: int = 4
+    lr: float = 6e-4
     tinted: float = 0.3
     crowded: float = 0.8
-    muon: bool = True
     seed: int = 0
     report: int = 100
     device: str = "cpu"
@@ -114,7 +113,7 @@ class VisionTrainer:
         self.heads = DenseHeads(len(train.names)).to(plan.device)
         used = nn.ModuleDict({"visual": visual, "heads": self.heads})
         visual.deepstack_merger_list.requires_grad_(False)
-        self.optimiser = Optimiser([used], plan.lr, muon=plan.muon)
+        self.optimiser = Optimiser(used, plan.lr)
         self.batches = train.batches(plan.batch, plan.seed, plan.crowded)
         self.rng = np.random.default_rng(plan.seed)
 
@@ -131,7 +130,8 @@ class VisionTrainer:
         batch = next(self.batches)
         images, worn = wear(batch, self.plan.tinted, self.rng)
         losses, _ = self.losses(batch, jitter(images, self.rng), worn)
-        torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum().backward()
+        total: Any = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+        total.backward()
         return {key: loss.item() for key, loss in losses.items()} | {"norm": self.optimiser.step(factor)}
 
     @torch.no_grad()
@@ -170,4 +170,6 @@ def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start
         if run.step % plan.report == 0 or run.progress >= 1:
             run.report(**(trainer.validate() if run.step % (5 * plan.report) == 0 or run.progress >= 1 else {}))
         if run.step % (5 * plan.report) == 0 or run.progress >= 1:
-            run.save(visual=visual.state_dict(), heads=trainer.heads.state_dict(), optimiser=trainer.optimiser.state_dict())
+            run.save(
+                visual=visual.state_dict(), heads=trainer.heads.state_dict(), optimiser=trainer.optimiser.state_dict()
+            )

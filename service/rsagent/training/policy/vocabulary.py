@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -69,7 +70,14 @@ def _calls(rng: random.Random) -> Iterator[str]:
         yield f'], "points": [[{box}]], "mask_id": 1, "frame": 1}}}}'
         yield BRIEF.mask.format(mask_id=1, box=box, area=rng.randint(0, 100), score=rng.randint(0, 99), left=7)
         yield from (BRIEF.empty.format(mask_id=1, left=3), BRIEF.frame.format(frame=1, left=6))
-        yield from ("system\n", "\nuser\n", "\nassistant\n", BRIEF.system, BRIEF.opening.format(query="", turns=8), '"}}')
+        yield from (
+            "system\n",
+            "\nuser\n",
+            "\nassistant\n",
+            BRIEF.system,
+            BRIEF.opening.format(query="", turns=8),
+            '"}}',
+        )
 
 
 def _sentences(pictures: int) -> Iterator[str]:
@@ -96,15 +104,15 @@ def corpus(pictures: int = 3000, seed: int = 0) -> Iterator[str]:
 def train_tokenizer(lines: Iterable[str], size: int = SIZE) -> PreTrainedTokenizerFast:
     """A tokenizer of `size` entries over `lines`, with the chat template."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    bpe.decoder = decoders.ByteLevel()
     markup = [AddedToken(token, special=False, normalized=False) for token in MARKUP_TOKENS]
-    trainer = trainers.BpeTrainer(  # type: ignore[call-arg]
+    trainer = trainers.BpeTrainer(
         vocab_size=size - len(markup),
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -112,10 +120,10 @@ def train_tokenizer(lines: Iterable[str], size: int = SIZE) -> PreTrainedTokeniz
     )
     bpe.train_from_iterator(lines, trainer)
     bpe.add_tokens(markup)
-    tokenizer = PreTrainedTokenizerFast(
+    kept: dict[str, Any] = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        **kept,
         model_max_length=8192,
         clean_up_tokenization_spaces=False,
     )

@@ -1,0 +1,58 @@
+"""Played episodes on disk: playing one takes longer than learning from it, so it is done beside an earlier stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsagent.training.policy.album import PAGE, Album
+from rsagent.training.policy.lessons import Lesson, Scribe, draw
+from rsagent.training.policy.play import play
+from rsagent.training.world import World
+
+BILL = 64
+TURNS = {1: 0.15, 2: 0.05, 3: 0.1, 4: 0.15, 6: 0.15, 8: 0.4}
+
+
+def perform(scribe: Scribe, album: Album, world: World, seed: int, count: int = BILL) -> list[Lesson]:
+    """`count` episodes over scenes of one page of `album`; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    page = album.pages[seed % len(album.pages)]
+    batch = album.take(page, np.sort(rng.choice(PAGE, count, replace=False)), mirror=bool(rng.random() < 0.5))
+    lessons = []
+    for row in range(count):
+        scene = batch.scene(row, world.names)
+        turns = int(rng.choice(list(TURNS), p=list(TURNS.values())))
+        lessons.append(play(scribe, scene, draw(scene, world, 1, rng)[0], turns, rng))
+    return lessons
+
+
+def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: range) -> None:
+    """Write files of 64 lessons each into `folder`; a file already there is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in bills:
+        path = folder / f"{number:04d}.pt"
+        if not path.exists():
+            lessons = [vars(lesson) for lesson in perform(scribe, album, world, number)]
+            torch.save(lessons, path.with_suffix(".partial"))
+            path.with_suffix(".partial").rename(path)
+
+
+def performances(folder: Path, size: int, seed: int) -> Iterator[list[Lesson]]:
+    """Batches of lessons without end, from whatever files are there by then. Raises FileNotFoundError if there is
+    none."""
+    rng = np.random.default_rng(seed)
+    while True:
+        files = sorted(folder.glob("*.pt"))
+        if not files:
+            raise FileNotFoundError(f"no episodes in {folder}: play some with `rsagent.training.policy play`")
+        stored: list[dict[str, Any]] = torch.load(files[int(rng.integers(len(files)))], weights_only=False)
+        lessons = [Lesson(**fields) for fields in stored]
+        lessons.sort(key=lambda lesson: len(lesson.ids))
+        starts = np.arange(0, len(lessons) - size + 1, size)
+        for start in rng.permutation(starts):
+            yield lessons[start : start + size]

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.training.policy.stages import request, scene, scribe
+
+from rsagent.agent.actions import Finish, NoTarget, Segment, Zoom
+from rsagent.agent.episode import prompt_of, step
+from rsagent.agent.state import EpisodeState, StopReason
+from rsagent.policy.protocol import PolicyTurn
+from rsagent.training.policy.expert import Expert, Move
+from rsagent.training.policy.lessons import DIALECT, opening
+from rsagent.training.policy.play import play, segment, slip
+from rsagent.training.world.requests import Request
+
+
+def after(state: EpisodeState, move: Move) -> EpisodeState:
+    text = DIALECT.write(move.thought, move.action, state)
+    reading = DIALECT.parse(text, state)
+    prompt = prompt_of(state, reading.action)
+    answer = segment(scene(), prompt.box, np.random.default_rng(0)) if prompt and prompt.box else None
+    return step(state, DIALECT, PolicyTurn(text), reading, answer).state
+
+
+def start(asked: Request, turns: int = 8) -> tuple[EpisodeState, Expert]:
+    state, expert = opening(scene(), asked, turns)
+    return state, expert
+
+
+def test_it_asks_for_the_target_then_finishes() -> None:
+    state, expert = start(request(0))
+    first = expert.decide(state)
+    assert first.thought == "The dog, left."
+    assert first.action == Segment((40.0, 130.0, 160.0, 270.0), frame=0)
+    state = after(state, first)
+    assert expert.decide(state) == Move("The dog: it fits.", Finish((1,)))
+    assert after(state, expert.decide(state)).stop is StopReason.FINISHED
+
+
+def test_what_is_not_there_is_reported() -> None:
+    state, expert = start(request())
+    assert expert.decide(state) == Move("The umbrella: not here.", NoTarget("no umbrella"))
+
+
+def test_several_are_taken_from_left_to_right() -> None:
+    state, expert = start(request(1, 0, kind="several"))
+    state = after(state, expert.decide(state))
+    second = expert.decide(state)
+    assert second.thought == "Next: The cat, right."
+    state = after(state, second)
+    assert expert.decide(state).action == Finish((1, 2))
+
+
+def test_a_small_target_is_zoomed_at_when_there_is_time() -> None:
+    state, expert = start(request(2))
+    move = expert.decide(state)
+    assert isinstance(move.action, Zoom)
+    state = after(state, move)
+    assert expert.decide(state).action == Segment((200.0, 380.0, 230.0, 400.0), frame=1)
+    hurried, expert = start(request(2), turns=2)
+    assert isinstance(expert.decide(hurried).action, Segment)
+
+
+def test_a_wrong_mask_is_named_and_mended() -> None:
+    state, expert = start(request(0))
+    state = after(state, Move("The dog, right.", Segment((280.0, 150.0, 400.0, 260.0)), taught=False))
+    move = expert.decide(state)
+    assert move.thought == "No, that is the cat. The dog, left."
+    assert after(after(state, move), expert.decide(after(state, move))).stop is StopReason.FINISHED
+
+
+def test_a_sloppy_mask_is_mended() -> None:
+    state, expert = start(request(0))
+    state = after(state, Move("The dog, left.", Segment((100.0, 200.0, 220.0, 340.0)), taught=False))
+    assert expert.decide(state).thought == "It does not fit. The dog, left."
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slip_is_an_untaught_box_inside_the_picture(seed: int) -> None:
+    state, expert = start(request(0))
+    move = slip(expert, state, expert.decide(state), np.random.default_rng(seed))
+    assert isinstance(move.action, Segment)
+    assert move.action.bbox is not None
+    assert not move.taught
+    x1, y1, x2, y2 = move.action.bbox
+    assert 0 <= x1 < x2 <= 448
+    assert 0 <= y1 < y2 <= 448
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("targets", [(0,), (1, 2), ()])
+def test_every_episode_ends_by_its_own_word(seed: int, targets: tuple[int, ...]) -> None:
+    lesson = play(scribe(), scene(), request(*targets), 8, np.random.default_rng(seed))
+    said = scribe().tokenizer.decode(lesson.labels[lesson.labels >= 0])
+    assert ("report_no_target" in said) != ("finish" in said)
+    assert int(lesson.spots.sum()) % 4 == 0
+    assert int((lesson.ids == scribe().image).sum()) == sum(rows * columns for rows, columns in lesson.grids)
