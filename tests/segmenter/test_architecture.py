@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from tests.segmenter.tiny import TINY, TINY_STEM, tiny_model
+from tests.segmenter.tiny import TINY, TINY_NANO, TINY_STEM, tiny_model
 
 from rsagent.segmenter.architecture import NANO, Sam, build
 from rsagent.segmenter.variants import VARIANTS
@@ -42,6 +42,25 @@ def test_a_stem_has_the_grid_of_the_patches_it_stands_for() -> None:
     plain, stem = tiny_model(), tiny_model(architecture=TINY_STEM)
     pixels = torch.zeros(2, 3, 64, 64)
     assert plain.image_encoder(pixels).shape == stem.image_encoder(pixels).shape == (2, 32, TINY.grid, TINY.grid)
+
+
+def test_a_drawn_box_is_above_zero_just_where_it_is() -> None:
+    encoder = tiny_model(architecture=TINY_NANO).prompt_encoder
+    drawn = encoder.drawn(torch.tensor([[8.0, 16.0, 40.0, 32.0], [0.0, 0.0, 64.0, 64.0]]))
+    inside = torch.zeros(32, 32, dtype=torch.bool)
+    inside[8:16, 4:20] = True  # two input pixels a cell
+    assert drawn.shape == (2, 1, 32, 32)
+    assert torch.equal(drawn[0, 0] > 0, inside)
+    assert bool((drawn[1] > 0).all())
+    assert float(drawn.abs().max()) == 8
+
+
+def test_an_earlier_mask_takes_the_place_of_the_drawn_box() -> None:
+    encoder = tiny_model(architecture=TINY_NANO).prompt_encoder
+    box, mask = torch.tensor([[8.0, 16.0, 40.0, 32.0]]), torch.randn(1, 1, 32, 32)
+    _, with_box = encoder(points=None, boxes=box, masks=mask)
+    _, alone = encoder(points=None, boxes=None, masks=mask)
+    assert torch.equal(with_box, alone)
 
 
 def test_the_packaged_one_is_small() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_anything import SamPredictor
 from segment_anything.utils.transforms import ResizeLongestSide
-from tests.segmenter.tiny import TINY_STEM, picture, tiny_model
+from tests.segmenter.tiny import TINY_NANO, picture, tiny_model
 
 from rsagent.errors import BadRequest
 from rsagent.segmenter.architecture import Sam
@@ -80,10 +80,14 @@ def test_the_answer_is_sam_predictors(model: Sam, core: SamCore, name: str, size
     hold_to_predictor(model, core, picture(1, *size), PROMPTS[name], several=name in LONE)
 
 
-@pytest.mark.parametrize("name", ["box", "all"])
-def test_so_it_is_with_a_convolutional_stem(name: str) -> None:
-    model = tiny_model(5, TINY_STEM)
-    hold_to_predictor(model, SamCore(model), picture(2), PROMPTS[name], several=name in LONE)
+@pytest.fixture(scope="module")
+def nano() -> Sam:
+    return tiny_model(5, TINY_NANO)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_so_it_is_with_what_the_packaged_one_adds(nano: Sam, name: str) -> None:
+    hold_to_predictor(nano, SamCore(nano), picture(2), PROMPTS[name], several=name in LONE)
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -100,7 +104,9 @@ def test_the_prompts_tell_masks_apart(core: SamCore) -> None:
     assert any(0.02 < answer.best.mask.mean() < 0.98 for answer in found)
 
 
-def test_prompts_of_different_images_decode_together_as_they_do_alone(core: SamCore) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_prompts_of_different_images_decode_together_as_they_do_alone(model: Sam, nano: Sam, added: bool) -> None:
+    core = SamCore(nano if added else model)
     embeddings = [core.encode(picture(seed, 40 + 9 * seed, 70)) for seed in range(3)]
     requests = list(itertools.product(embeddings, PROMPTS.values()))
     requests = [requests[i] for i in np.random.default_rng(0).permutation(len(requests))]
@@ -109,7 +115,9 @@ def test_prompts_of_different_images_decode_together_as_they_do_alone(core: SamC
         assert answer.best.mask.shape == (request[0].frame.height, request[0].frame.width)
 
 
-def test_a_carried_mask_counts_for_its_own_prompt_only(core: SamCore) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_a_carried_mask_counts_for_its_own_prompt_only(model: Sam, nano: Sam, added: bool) -> None:
+    core = SamCore(nano if added else model)
     embedding = core.encode(picture(1))
     bare, carried = Prompt(box=BOX, points=(INSIDE,)), Prompt(box=BOX, points=(INSIDE,), base_logits=logits())
     without, with_mask = core.decode([(embedding, bare), (embedding, carried)])

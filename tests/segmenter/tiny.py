@@ -28,6 +28,8 @@ TINY = Architecture(
     decoder_heads=2,
 )
 TINY_STEM = replace(TINY, relative_positions=False, stem=8, stem_blocks=1)
+TINY_NANO = replace(TINY_STEM, draw_boxes=True)
+"""With all that the packaged one has and SAM has not."""
 
 PATIENCE = 20.0
 """Seconds until a test that waits for another thread gives up; nothing waits that long unless it hangs."""

@@ -50,6 +50,7 @@ class Architecture:
     stem: int = 0
     stem_blocks: int = 0
     draw_boxes: bool = False
+    smooth_decoder: bool = False
 
     @property
     def grid(self) -> int:
@@ -58,7 +59,7 @@ class Architecture:
 
 
 class ConvStem(nn.Module):
-    """Patch embedding by convolutions, the last `blocks` of them residual: float [B, 3, S, S] → [B, S/8, S/8, width]."""
+    """Patch embedding by convolutions, then `blocks` residual ones: float [B, 3, S, S] → [B, S/8, S/8, width]."""
 
     def __init__(self, stem: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -135,7 +136,14 @@ def build(architecture: Architecture) -> Sam:
         input_image_size=(a.image_size, a.image_size),
         mask_in_chans=16,
     )
-    two_way = TwoWayTransformer(depth=2, embedding_dim=a.prompt_width, num_heads=a.decoder_heads, mlp_dim=a.decoder_mlp)
+    two_way = TwoWayTransformer(
+        depth=2,
+        embedding_dim=a.prompt_width,
+        num_heads=a.decoder_heads,
+        mlp_dim=a.decoder_mlp,
+        # Under a high learning rate nine in ten of its ReLUs died within minutes, and the decoder with them.
+        activation=nn.GELU if a.smooth_decoder else nn.ReLU,
+    )
     decoder = MaskDecoder(num_multimask_outputs=3, transformer=two_way, transformer_dim=a.prompt_width)
     model = Sam(encoder, prompts, decoder, pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
     model.eval()
@@ -157,5 +165,6 @@ NANO = Architecture(
     stem=32,
     stem_blocks=4,
     draw_boxes=True,
+    smooth_decoder=True,
 )
 """The segmenter in the package: 256 px, masks of 128 × 128."""

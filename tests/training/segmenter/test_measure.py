@@ -27,9 +27,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_small_instances_are_left_out(folder: Path) -> None:
-    ((image, instances),) = measure.coco(folder)
+    image, instances = next(measure.coco(folder))
     assert image.shape == (100, 120, 3)
-    (only,) = instances
+    assert len(instances) == 1
+    only = instances[0]
     assert only.box == (10, 20, 60, 80)
     assert only.mask[20:80, 10:60].all()
     assert only.mask.sum() == 50 * 60
