@@ -5,18 +5,19 @@ from contextlib import aclosing
 
 import numpy as np
 import pytest
-from tests.api.stage import FINISH, SEGMENT, Boxes, picture
+from tests.api.stage import FINISH, SEGMENT, picture
 
 from rsagent.agent.events import Ended
 from rsagent.errors import NotConfigured, RSAgentError
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.openai import OpenAIPolicy
+from rsagent.segmenter.fake import FakeSegmenter
 from rsagent.service import load_policy, load_segmenter, open_service
 from rsagent.settings import PolicySettings, SegmenterSettings, Settings
 
 
 async def test_a_service_plays_and_closes_its_engines() -> None:
-    policy, segmenter = ScriptedPolicy([SEGMENT, FINISH]), Boxes()
+    policy, segmenter = ScriptedPolicy([SEGMENT, FINISH]), FakeSegmenter()
     async with open_service(Settings(), policy=policy, segmenter=segmenter) as service:
         assert await service.ready() == {"policy": True, "segmenter": True}
         async with aclosing(service.play(picture(), "the box")) as events:
@@ -31,12 +32,12 @@ async def test_a_service_plays_and_closes_its_engines() -> None:
 async def test_budget_and_deadline_default_to_the_settings() -> None:
     settings = Settings(limits={"turns": 2, "deadline": 0.2})
     script = [SEGMENT, SEGMENT.replace("250", "251")]
-    async with open_service(settings, policy=ScriptedPolicy(script), segmenter=Boxes()) as service:
+    async with open_service(settings, policy=ScriptedPolicy(script), segmenter=FakeSegmenter()) as service:
         async with aclosing(service.play(picture(), "x")) as events:
             ended = [event async for event in events][-1]
         assert isinstance(ended, Ended)
         assert ended.result.stop == "turn_budget"
-        slow = Boxes(delay=5)
+        slow = FakeSegmenter(delay=5)
     async with open_service(settings, policy=ScriptedPolicy(script), segmenter=slow) as service:
         async with aclosing(service.play(picture(), "x")) as events:
             ended = [event async for event in events][-1]
@@ -46,7 +47,7 @@ async def test_budget_and_deadline_default_to_the_settings() -> None:
 
 async def test_leaving_an_episode_counts_it_as_cancelled() -> None:
     policy = ScriptedPolicy([SEGMENT], piece_delay=0.01)
-    async with open_service(Settings(), policy=policy, segmenter=Boxes()) as service:
+    async with open_service(Settings(), policy=policy, segmenter=FakeSegmenter()) as service:
         async with aclosing(service.play(picture(), "x")) as events:
             await anext(events)
         assert service.metrics.registry.get_sample_value("rsagent_stop_total", {"reason": "cancelled"}) == 1
@@ -75,7 +76,7 @@ def test_a_segmenter_without_its_weights_says_what_to_set() -> None:
 
 
 async def test_images_do_not_mix() -> None:
-    async with open_service(Settings(), policy=ScriptedPolicy([SEGMENT, FINISH]), segmenter=Boxes()) as service:
+    async with open_service(Settings(), policy=ScriptedPolicy([SEGMENT, FINISH]), segmenter=FakeSegmenter()) as service:
 
         async def area(side: int) -> int:
             async with aclosing(service.play(np.zeros((side, side, 3), dtype=np.uint8), "x")) as events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +18,8 @@ from rsagent import imaging
 from rsagent.api.app import create_app
 from rsagent.api.house import House
 from rsagent.api.server import Server
-from rsagent.deadline import Deadline
-from rsagent.errors import RSAgentError
 from rsagent.policy.fake import ScriptedPolicy
-from rsagent.segmenter.protocol import (
-    Image,
-    ImageId,
-    LowResCandidate,
-    MaskCandidate,
-    Prompt,
-    SegmentResult,
-)
+from rsagent.segmenter.fake import FakeSegmenter
 from rsagent.service import open_service
 from rsagent.settings import Settings
 
@@ -42,51 +33,6 @@ def call(name: str, **arguments: Any) -> str:
 SEGMENT = call("segment", bbox_2d=[250, 250, 750, 750])
 FINISH = call("finish", mask_ids=[1])
 NO_TARGET = call("report_no_target", reason="nothing of the kind")
-
-
-class Boxes:
-    """A segmenter that fills the prompt's box. `running` counts calls under way."""
-
-    variant = "boxes"
-
-    def __init__(self, *, delay: float = 0.0, failure: RSAgentError | None = None) -> None:
-        self.delay = delay
-        self.failure = failure
-        self.healthy = True
-        self.running = 0
-        self.seen: set[ImageId] = set()
-
-    async def segment(
-        self,
-        image_id: ImageId,
-        image: Image | Callable[[], Image],
-        prompt: Prompt,
-        deadline: Deadline | None = None,
-    ) -> SegmentResult:
-        self.running += 1
-        try:
-            await asyncio.sleep(self.delay)
-        finally:
-            self.running -= 1
-        if self.failure is not None:
-            raise self.failure
-        encoded = image_id not in self.seen
-        self.seen.add(image_id)
-        return _filled(image() if callable(image) else image, prompt, encoded)
-
-    async def ready(self) -> bool:
-        return self.healthy
-
-    async def close(self) -> None:
-        self.healthy = False
-
-
-def _filled(image: Image, prompt: Prompt, encoded: bool) -> SegmentResult:
-    mask = np.zeros(image.shape[:2], dtype=np.bool_)
-    x1, y1, x2, y2 = (round(side) for side in prompt.box or (0, 0, 0, 0))
-    mask[max(0, y1) : y2, max(0, x1) : x2] = True
-    logits = np.zeros((8, 8), dtype=np.float32)
-    return SegmentResult(MaskCandidate(mask, logits, 0.9), (LowResCandidate(logits, 0.9),), encoded, 1.0, 1.0, 1)
 
 
 def picture(height: int = 40, width: int = 60) -> NDArray[np.uint8]:
@@ -122,7 +68,7 @@ class Stage:
     client: httpx.AsyncClient
     app: FastAPI
     policy: ScriptedPolicy
-    segmenter: Boxes
+    segmenter: FakeSegmenter
     server: Server | None = None
 
     @property
@@ -170,7 +116,7 @@ class Cast:
     """Who plays: the policy's script, the segmenter, and settings by component."""
 
     script: Sequence[str] = (SEGMENT, FINISH)
-    segmenter: Boxes = field(default_factory=Boxes)
+    segmenter: FakeSegmenter = field(default_factory=FakeSegmenter)
     policy: ScriptedPolicy | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.api.stage import FINISH, NO_TARGET, PNG, SEGMENT, Boxes, Cast, call, on_stage, picture
+from tests.api.stage import FINISH, NO_TARGET, PNG, SEGMENT, Cast, call, on_stage, picture
 
 from rsagent.api.answers import SegmentAnswer
 from rsagent.errors import Overloaded, PolicyError, SegmenterError
 from rsagent.masks import decode_mask
 from rsagent.policy.fake import ScriptedPolicy
+from rsagent.segmenter.fake import FakeSegmenter
 
 
 async def test_a_form_gets_the_document_of_the_design() -> None:
@@ -136,7 +137,7 @@ async def test_the_picture_is_turned_upright() -> None:
 
 
 async def test_a_deadline_without_a_mask_is_a_timeout() -> None:
-    async with on_stage(Cast(segmenter=Boxes(delay=30))) as stage:
+    async with on_stage(Cast(segmenter=FakeSegmenter(delay=30))) as stage:
         response = await stage.post(deadline_ms="100")
         assert response.elapsed.total_seconds() < 3
         await stage.quiet()
@@ -179,12 +180,12 @@ async def test_a_failing_policy_is_a_problem(failure: Any, status: int, code: st
 
 
 async def test_a_failing_segmenter_is_a_problem() -> None:
-    async with on_stage(Cast(segmenter=Boxes(failure=SegmenterError("the segmenter failed")))) as stage:
+    async with on_stage(Cast(segmenter=FakeSegmenter(failure=SegmenterError("the segmenter failed")))) as stage:
         response = await stage.post()
     assert (response.status_code, response.json()["code"]) == (502, "segmenter_error")
 
 
-class Broken(Boxes):
+class Broken(FakeSegmenter):
     """A segmenter with a bug."""
 
     async def segment(self, *_: Any, **__: Any) -> Any:

@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.api.stage import PNG, SEGMENT, Boxes, Cast, Stage, call, on_air
+from tests.api.stage import PNG, SEGMENT, Cast, Stage, call, on_air
 
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.protocol import History
+from rsagent.segmenter.fake import FakeSegmenter
 
 FORM: dict[str, Any] = {"data": {"query": "x"}, "files": {"image": ("p", PNG)}}
 
@@ -45,7 +46,7 @@ async def test_leaving_while_the_policy_thinks_ends_the_generation(stream: bool)
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_leaving_while_the_segmenter_works_withdraws_the_call(stream: bool) -> None:
-    async with on_air(Cast(segmenter=Boxes(delay=30))) as stage:
+    async with on_air(Cast(segmenter=FakeSegmenter(delay=30))) as stage:
         await send_and_leave(stage, stream, lambda: stage.segmenter.running == 1)
         await stage.quiet()
 

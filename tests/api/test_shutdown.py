@@ -55,14 +55,15 @@ from contextlib import nullcontext
 from rsagent.api.app import create_app
 from rsagent.api.server import Server
 from rsagent.settings import Settings
-from tests.api.stage import Boxes, SEGMENT, FINISH
+from tests.api.stage import SEGMENT, FINISH
 from rsagent.policy.fake import ScriptedPolicy
+from rsagent.segmenter.fake import FakeSegmenter
 from rsagent.service import open_service
 
 async def main():
     settings = Settings(server={"port": 0, "drain": 0.3})
     policy = ScriptedPolicy([SEGMENT, FINISH], delay=30)
-    app = create_app(settings, lambda s: open_service(s, policy=policy, segmenter=Boxes()))
+    app = create_app(settings, lambda s: open_service(s, policy=policy, segmenter=FakeSegmenter()))
     await Server(app, settings.server, lambda url: print(url, flush=True)).serve()
 
 asyncio.run(main())

@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from tests.api.stage import FINISH, PNG, SEGMENT, Boxes, Cast, call, events_of, on_air, on_stage
+from tests.api.stage import FINISH, PNG, SEGMENT, Cast, call, events_of, on_air, on_stage
 
 from rsagent.errors import Overloaded, PolicyError
 from rsagent.policy.fake import ScriptedPolicy
+from rsagent.segmenter.fake import FakeSegmenter
 
 
 async def test_events_come_in_order_with_growing_ids() -> None:
@@ -101,7 +102,7 @@ async def test_a_failure_is_the_one_last_event(failure: Any, code: str) -> None:
 
 
 async def test_a_deadline_is_the_one_last_event() -> None:
-    async with on_stage(Cast(segmenter=Boxes(delay=30))) as stage:
+    async with on_stage(Cast(segmenter=FakeSegmenter(delay=30))) as stage:
         events = await stage.stream(deadline_ms="100")
     assert (events[-1].name, events[-1].data["code"]) == ("error", "timeout")
 
