@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from rsagent.deadline import Deadline
 from rsagent.errors import DeadlineExceeded
 

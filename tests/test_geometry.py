@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rsagent.geometry import Frame, Normalised, ViewPixels, clip_box, to_frame, to_image, view_size, whole_box
 
 sides = st.integers(1, 5000)
