@@ -95,7 +95,7 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
         boxes: torch.Tensor | None,
         masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `PromptEncoder.forward`: boxes float32 [B, 4] in input pixels."""
+        """As `PromptEncoder.forward`: boxes float32 [B, 4], or [B, 1, 4] as `SamPredictor` has them, in input pixels."""
         if masks is None and boxes is not None:
             masks = self.drawn(boxes)
         sparse, dense = super().forward(points, boxes, masks)
@@ -105,7 +105,7 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
         """Cells to the nearest edge, positive inside, within ±8: float32 [B, 1, h, w]."""
         height, width = self.mask_input_size
         scale = width / self.input_image_size[1]
-        x1, y1, x2, y2 = (boxes.float() * scale)[:, :, None, None].unbind(1)
+        x1, y1, x2, y2 = (boxes.float() * scale).reshape(-1, 4, 1, 1).unbind(1)
         xs = torch.arange(width, device=boxes.device)[None, None] + 0.5
         ys = torch.arange(height, device=boxes.device)[None, :, None] + 0.5
         across, down = torch.minimum(xs - x1, x2 - xs), torch.minimum(ys - y1, y2 - ys)
