@@ -56,6 +56,15 @@ async def test_a_cancelled_prompt_that_waits_is_never_decoded(pool: SegmenterPoo
     assert waiting[1].cancelled()
 
 
+async def test_a_prompt_cancelled_as_its_batch_starts_is_not_decoded(pool: SegmenterPool, held: HeldCore) -> None:
+    await know(pool, held)
+    late = call(pool, "a", 1.0)
+    await asyncio.sleep(0)  # it is queued, and its batch runs next
+    late.cancel()
+    await call(pool, "a", 2.0)
+    assert numbers(held) == [[2]]
+
+
 async def test_the_places_of_cancelled_prompts_in_a_batch_go_to_others(pool: SegmenterPool, held: HeldCore) -> None:
     busy = await occupy(pool, held)
     waiting = [call(pool, "b", number) for number in range(2, 10)]

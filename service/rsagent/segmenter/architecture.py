@@ -95,7 +95,7 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
         boxes: torch.Tensor | None,
         masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `PromptEncoder.forward`: boxes float32 [B, 4], or [B, 1, 4] as `SamPredictor` has them, in input pixels."""
+        """As `PromptEncoder.forward`: boxes float32 [B, 4] (or [B, 1, 4], as `SamPredictor` has it) in input px."""
         if masks is None and boxes is not None:
             masks = self.drawn(boxes)
         sparse, dense = super().forward(points, boxes, masks)
