@@ -24,6 +24,7 @@ def test_a_variant_takes_the_published_weights(name: str, published: Callable[[]
     with torch.device("meta"):
         ours, theirs = build(VARIANTS[name].architecture), published()
     assert shapes(ours) == shapes(theirs)
+    assert repr(ours) == repr(theirs)
     for mine, other in zip(ours.image_encoder.blocks, theirs.image_encoder.blocks, strict=True):
         assert mine.window_size == other.window_size
         assert mine.attn.num_heads == other.attn.num_heads

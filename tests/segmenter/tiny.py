@@ -28,7 +28,7 @@ TINY = Architecture(
     decoder_heads=2,
 )
 TINY_STEM = replace(TINY, relative_positions=False, stem=8, stem_blocks=1)
-TINY_NANO = replace(TINY_STEM, draw_boxes=True)
+TINY_NANO = replace(TINY_STEM, draw_boxes=True, smooth_decoder=True)
 """With all that the packaged one has and SAM has not."""
 
 PATIENCE = 20.0
