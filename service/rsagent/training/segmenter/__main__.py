@@ -65,6 +65,25 @@ def evaluate(
     side: int = 256,
 ) -> None:
     """Print mIoU figures as JSON: box, one point, box then one corrective click; photographs and collages."""
+    typer.echo(json.dumps(_figures(weights, coco, collages, side), indent=1))
+
+
+@app.command()
+def export(
+    weights: Annotated[Path, typer.Argument(help="The last stage's mean.safetensors.")],
+    out: Annotated[Path, typer.Argument(help="Where to write, without suffix: …/segmenter/weights/nano")],
+    stages: Annotated[list[Path], typer.Option("--stage", help="Folders of the stages, in order.")],
+    coco: Annotated[Path | None, typer.Option(help="Folder with instances.json and images/.")] = None,
+    collages: int = 100,
+    side: int = 256,
+) -> None:
+    """Measure, then write the package's weights and the page about them."""
+    from rsagent.training.segmenter.export import export as run
+
+    run(weights, side, stages, _figures(weights, coco, collages, side), out)
+
+
+def _figures(weights: Path, coco: Path | None, collages: int, side: int) -> dict[str, object]:
     import torch
 
     from rsagent.segmenter.core import SamCore
@@ -73,12 +92,12 @@ def evaluate(
 
     torch.set_num_threads(1)
     core = SamCore(load(weights, side))
-    figures = {}
+    figures: dict[str, object] = {}
     if coco is not None:
         figures["photographs"] = measure.measure(core, measure.coco(coco))
     if collages:
         figures["collages"] = measure.measure(core, measure.collages(collages))
-    typer.echo(json.dumps(figures, indent=1))
+    return figures
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _paint(material: Material, size: tuple[int, int], rng: Rng) -> Collage:
 def _ground(material: Material, size: tuple[int, int], rng: Rng) -> Pixels:
     """A photograph, or a patchwork of several, which has edges that belong to no object."""
     ground = shapes.photo_patch(_any(material.photos, rng), size, rng)
-    if rng.random() < 0.35:
+    if rng.random() < 0.18:
         count = int(rng.integers(2, 5))
         which = shapes.regions(size, count, rng)
         for region in range(1, count):
@@ -82,9 +82,9 @@ def _any(pieces: Sequence[Pixels], rng: Rng) -> Pixels:
 def _piece(material: Material, rng: Rng) -> Pixels:
     """An object before it is placed: RGBA uint8, with its own look or a silhouette filled with something else."""
     dice = rng.random()
-    if dice < 0.36:
+    if dice < 0.52:
         return _any(material.stamps, rng)
-    if dice < 0.48 and material.cliparts:
+    if dice < 0.64 and material.cliparts:
         return _any(material.cliparts, rng)
     alpha = _silhouette(material, rng)
     if rng.random() < 0.12:
@@ -180,7 +180,7 @@ def _lit(
     mean = (colour * alpha).sum((0, 1)) / weight
     out = (colour - mean) * np.float32(np.exp(rng.normal(0, 0.2)))
     aim = mean * rng.uniform(0.75, 1.25) + rng.normal(0, 8, 3)
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         aim = aim + (under.mean((0, 1)) - aim) * rng.uniform(0.4, 0.95)
     height, width = alpha.shape[:2]
     slope = np.linspace(-0.5, 0.5, width)[None, :, None] * rng.normal(0, 30)
