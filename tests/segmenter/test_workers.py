@@ -77,11 +77,12 @@ async def test_work_that_runs_keeps_its_thread_though_nobody_waits(workers: Work
     running.cancel()
     await settle()
     assert running.cancelled()
-    after = asyncio.create_task(workers.run(lambda: 7))
+    reserved = asyncio.create_task(workers.acquire())
     await settle()
-    assert not after.done()
+    assert not reserved.done()
     gate.go.set()
-    assert await after == 7
+    await reserved
+    workers.release()
 
 
 async def test_a_failure_nobody_waits_for_is_no_complaint(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
