@@ -31,7 +31,7 @@ def test_small_instances_are_left_out(folder: Path) -> None:
     assert list(image.shape) == [100, 120, 3]
     assert len(instances) == 1
     only = instances[0]
-    assert only.box == (10, 20, 60, 80)
+    assert list(only.box) == [10, 20, 60, 80]
     assert only.mask[20:80, 10:60].all()
     assert only.mask.sum() == 50 * 60
 
