@@ -3,6 +3,7 @@
     album      compose scenes once, for all stages (a few minutes)
     tokenizer  the byte-level BPE
     vision     stage A, the tower alone: a few names first, then all
+    drill      names looked up, boxes read, before stage B
     ground     stage B, requests answered by a first move
     play       expert episodes, beside stage B
     episodes   stage C, whole conversations
@@ -22,11 +23,12 @@ import typer
 
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
 from rsagent.training.policy.dense import DenseHeads
+from rsagent.training.policy.drills import DrilledTrainer, DrillPlan, read_out, train_drills
 from rsagent.training.policy.episodes import EpisodesPlan, EpisodesTrainer, train_episodes
 from rsagent.training.policy.export import card, export, fresh
 from rsagent.training.policy.grounding import (
     GroundingPlan,
-    GroundingTrainer,
+    centre,
     name_embeddings,
     prepare_language,
     train_grounding,
@@ -86,28 +88,47 @@ def vision(
     train_vision(model.model.visual, plan, folder / "album", folder, start=folder / "few" / "vision.pt")
 
 
-def _grounder(folder: Path, plan: GroundingPlan, load: Callable[[Any, DenseHeads, Scribe], None]) -> GroundingTrainer:
+def _grounder(folder: Path, plan: GroundingPlan, load: Callable[[Any, DenseHeads, Scribe], None]) -> DrilledTrainer:
     scribe = Scribe(load_tokenizer(folder / "tokenizer"))
     model = fresh(scribe.tokenizer)
     heads = DenseHeads(len(Album(folder / "album" / "train").names))
     load(model, heads, scribe)
-    return GroundingTrainer(model.to(plan.device), heads.to(plan.device), scribe, plan, folder / "album")
+    return DrilledTrainer(model.to(plan.device), heads.to(plan.device), scribe, plan, folder / "album")
+
+
+def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
+    """The tower of stage A, and a language model that starts where names are looked for."""
+    album = Album(folder / "album" / "train")
+    state = torch.load(folder / "vision.pt", weights_only=True)
+    model.model.visual.load_state_dict(state["visual"])
+    heads.load_state_dict(state["heads"])
+    centre(model, heads, album)
+    prepare_language(model, scribe)
+    name_embeddings(model, scribe, heads, album.names)
+    read_out(model, album)
+
+
+@app.command()
+def drill(folder: Folder, minutes: Minutes = 8.0, batch: int = 8, lr: float = 1e-3, threads: Threads = 1) -> None:
+    """Names looked up among the image tokens, boxes read off them; the tower rests."""
+    _begin(threads)
+    scribe = Scribe(load_tokenizer(folder / "tokenizer"))
+    model, heads = fresh(scribe.tokenizer), DenseHeads(len(Album(folder / "album" / "train").names))
+    _first(folder, model, heads, scribe)
+    torch.save(heads.state_dict(), folder / "heads.pt")
+    train_drills(model, scribe, DrillPlan(minutes=minutes, batch=batch, lr=lr), folder / "album", folder)
 
 
 @app.command()
 def ground(
-    folder: Folder, minutes: Minutes = 30.0, batch: int = 4, lr: float = 6e-4, threads: Threads = 1, device: str = "cpu"
+    folder: Folder, minutes: Minutes = 30.0, batch: int = 4, lr: float = 8e-4, threads: Threads = 1, device: str = "cpu"
 ) -> None:
     """Stage B: names, attributes, relations, reasoning, several, absent; one move each."""
     _begin(threads)
-    names = Album(folder / "album" / "train").names
 
     def load(model: Any, heads: DenseHeads, scribe: Scribe) -> None:
-        state = torch.load(folder / "vision.pt", weights_only=True)
-        model.model.visual.load_state_dict(state["visual"])
-        heads.load_state_dict(state["heads"])
-        prepare_language(model, scribe)
-        name_embeddings(model, scribe, heads, names)
+        model.load_state_dict(torch.load(folder / "drills.pt", weights_only=True)["model"])
+        heads.load_state_dict(torch.load(folder / "heads.pt", weights_only=True))
 
     plan = GroundingPlan(minutes=minutes, batch=batch, lr=lr, device=device)
     train_grounding(_grounder(folder, plan, load), folder)
@@ -144,7 +165,7 @@ def episodes(
 ) -> None:
     """Stage C: look, judge, mend, zoom, finish."""
     _begin(threads)
-    ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.0, device=device), _stage("grounding")(folder))
+    ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.2, device=device), _stage("grounding")(folder))
     train_episodes(EpisodesTrainer(ground, EpisodesPlan(minutes=minutes, batch=batch), folder / "played"), folder)
 
 

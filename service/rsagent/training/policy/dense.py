@@ -93,6 +93,8 @@ class DenseHeads(nn.Module):
     """Linear probes: class and reach per patch; class, box and tint per image token."""
 
     table: Tensor
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, names: int) -> None:
         super().__init__()
@@ -104,6 +106,13 @@ class DenseHeads(nn.Module):
         self.tint = nn.Linear(TEXT, 1)
         table = smooth_features(torch.tensor(SPELLED, dtype=torch.float32), FEATURES)
         self.register_buffer("table", table, persistent=False)
+        self.register_buffer("shift", torch.zeros(TEXT))
+        self.register_buffer("scale", torch.ones(()))
+
+    def tokens(self, merged: Tensor) -> Tensor:
+        """Image tokens as the probes know them: with the shift and scale that `centre` took out of the merger."""
+        normal: Tensor = self.norm(merged.float() * self.scale + self.shift)
+        return normal
 
     def boxes(self, tokens: Tensor) -> Tensor:
         """Normalised tokens [..., T] -> logits [..., 4, 126]."""
@@ -120,7 +129,7 @@ def _class_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def token_losses(heads: DenseHeads, tokens: Tensor, targets: Targets, sigma: float) -> dict[str, Tensor]:
     """Class and box losses of image tokens [B, N/4, T]."""
-    states = heads.norm(tokens.float())
+    states = heads.tokens(tokens)
     soft = soft_bins(targets.boxes[targets.has], sigma)
     logits = heads.boxes(states[targets.has]).float()
     cross = -(soft * functional.log_softmax(logits, -1)).sum(-1)
@@ -138,7 +147,7 @@ def dense_losses(
     told = heads.reach(seen.patches[on].float())
     losses["reach"] = functional.smooth_l1_loss(told, targets.reach[on], beta=0.25)
     worn = (targets.which == tinted[:, None]) & targets.has
-    tint = heads.tint(heads.norm(seen.merged.float()))[..., 0]
+    tint = heads.tint(heads.tokens(seen.merged))[..., 0]
     losses["tint"] = functional.binary_cross_entropy_with_logits(tint, worn.float())
     return losses
 
@@ -154,7 +163,7 @@ def box_iou(one: Tensor, other: Tensor) -> Tensor:
 @torch.no_grad()
 def probe(heads: DenseHeads, seen: Seen, targets: Targets) -> dict[str, float]:
     """How much the tokens know: class accuracy on objects, per token and per patch, and mean box IoU per token."""
-    states = heads.norm(seen.merged.float())
+    states = heads.tokens(seen.merged)
     has = targets.has
     told = bin_places()[heads.boxes(states[has]).argmax(-1)] * (GRID / 999)
     on = targets.patch > 0

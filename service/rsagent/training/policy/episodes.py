@@ -28,7 +28,7 @@ class EpisodesPlan:
 
     minutes: float = 25.0
     batch: int = 8
-    cycle: int = 3
+    cycle: int = 2
     seed: int = 0
     report: int = 60
 
@@ -112,7 +112,7 @@ def train_episodes(trainer: EpisodesTrainer, folder: Path) -> None:
         ground.restart(run.step)
         trainer.restart(run.step)
     while run.progress < 1:
-        run.note(trainer.step(run.step, factor_at(run.progress, run.step, hold=0.3)))
+        run.note(trainer.step(run.step, factor_at(run.progress, run.step, warm=30, hold=0.3)))
         run.step += 1
         last = run.progress >= 1
         if run.step % (4 * plan.report) == 0 or last:

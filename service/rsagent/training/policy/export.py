@@ -15,7 +15,8 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from rsagent.training.policy.shape import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH, SPECIAL_TOKENS, new_policy
+from rsagent.training.policy.lessons import DIALECT
+from rsagent.training.policy.shape import CELL, MAX_PIXELS, MERGE, MIN_PIXELS, PATCH, SPECIAL_TOKENS, new_policy
 from rsagent.training.policy.vocabulary import TEMPLATE
 
 HALF = [0.5, 0.5, 0.5]
@@ -77,4 +78,6 @@ def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: s
     model.to(torch.bfloat16).save_pretrained(folder)
     model.to(torch.float32).load_state_dict(kept)
     processor(tokenizer).save_pretrained(folder)
+    said = {"dialect": DIALECT.name, "max_pixels": MAX_PIXELS, "factor": CELL}
+    (folder / "rsagent.json").write_text(json.dumps(said) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from rsagent.training.policy.album import Album, Batch
 from rsagent.training.policy.dense import (
+    FEATURES,
     GRID,
     IGNORE,
     SPELLED,
@@ -29,8 +30,9 @@ from rsagent.training.policy.dense import (
 )
 from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
 from rsagent.training.policy.optimise import Optimiser, factor_at
-from rsagent.training.policy.reader import causal, read, token_places
+from rsagent.training.policy.reader import Past, causal, read, token_places
 from rsagent.training.policy.run import Run
+from rsagent.training.policy.shape import CELL, TEXT
 from rsagent.training.policy.tower import Seen, encode
 from rsagent.training.policy.vision import WEIGHTS, jitter
 from rsagent.training.world import World
@@ -43,11 +45,12 @@ class GroundingPlan:
     minutes: float = 30.0
     batch: int = 4
     each: int = 5
-    lr: float = 6e-4
-    tower: float = 0.5
-    dense: float = 0.5
+    lr: float = 8e-4
+    tower: float = 0.6
+    dense: float = 0.6
     sigma: float = 1.5
     crowded: float = 0.2
+    drilled: float = 0.6
     seed: int = 0
     report: int = 100
     device: str = "cpu"
@@ -62,25 +65,61 @@ def prepare_language(model: Any, scribe: Scribe) -> None:
             nn.init.normal_(
                 p, std=p.shape[1] ** -0.5 / (math.sqrt(2 * depth) if "o_proj" in name or "down" in name else 1)
             )
+    for layer in language.layers:
+        _copying(layer.self_attn)
     table = language.embed_tokens.weight
     nn.init.normal_(table, std=0.05)
     numbers = torch.tensor([scribe.tokenizer.encode(str(number))[0] for number in range(1000)])
-    table[numbers] += 0.07 * smooth_features(torch.arange(1000.0), table.shape[1])
+    table[numbers] = 0.2 * smooth_features(torch.arange(1000.0), FEATURES) @ number_axes()
+
+
+def number_axes() -> Tensor:
+    """[64, T]: the orthonormal directions in which the embeddings of numbers differ."""
+    axes: Tensor = torch.linalg.qr(torch.randn(TEXT, FEATURES, generator=torch.Generator().manual_seed(1)))[0].T
+    return axes
+
+
+def _copying(attention: Any) -> None:
+    """Start every other head as one that looks for what is like itself and copies it (keys made as queries are,
+    outputs as values are): a name then finds the tokens of its object from the first step (cf. Trockman and Kolter
+    2023, "Mimetic initialization of self-attention layers"). Left to chance, finding it took thousands of steps."""
+    width = attention.head_dim
+    attention.k_proj.weight.copy_(attention.q_proj.weight.view(-1, 2 * width, TEXT)[:, :width].reshape(-1, TEXT))
+    nn.init.orthogonal_(attention.v_proj.weight)
+    for group, value in enumerate(attention.v_proj.weight.view(-1, width, TEXT)):
+        attention.o_proj.weight[:, 2 * group * width : (2 * group + 1) * width] = 0.3 * value.T
+
+
+@torch.no_grad()
+def centre(model: Any, heads: DenseHeads, album: Album) -> None:
+    """Take the mean of all image tokens out of the merger and bring them to unit scale.
+
+    Dense training leaves every token with one large common part (two thirds of its length); the language model's
+    norms, which do not centre, would let through little else. The probes get it back (`DenseHeads.tokens`).
+    """
+    batch = next(album.batches(48, seed=3))
+    merged = encode(model.model.visual, torch.from_numpy(batch.images), deepstack=False).merged.flatten(0, 1)
+    heads.shift.copy_(merged.mean(0))
+    heads.scale.copy_((merged - heads.shift).std())
+    last = model.model.visual.merger.linear_fc2
+    last.weight.div_(heads.scale)
+    last.bias.sub_(heads.shift).div_(heads.scale)
 
 
 @torch.no_grad()
 def name_embeddings(model: Any, scribe: Scribe, heads: DenseHeads, names: Sequence[str]) -> None:
     """Let each word start out as what the tower's probe looks for when it looks for the names with that word."""
     table = model.model.language_model.embed_tokens.weight
-    probe = heads.cell.weight[1:]
-    probe = probe / probe.norm(dim=1).mean() * 0.08 * math.sqrt(table.shape[1])
+    probe = heads.cell.weight[1:] * heads.norm.weight
+    probe = probe - probe.mean(0)
+    probe = probe / probe.norm(dim=1, keepdim=True) * 0.1 * math.sqrt(table.shape[1])
     users: defaultdict[int, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
         for token in set(scribe.tokenizer.encode(" " + name)):
             users[token].append(number)
     for token, numbers in users.items():
         if len(numbers) < 8:
-            table[token] += probe[numbers].mean(0)
+            table[token] = table[token] * 0.3 + probe[numbers].mean(0)
 
 
 def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Generator) -> list[list[Lesson]]:
@@ -117,17 +156,26 @@ class Answered:
     owner: Tensor
 
 
+def read_prefix(model: Any, scribe: Scribe, seen: Seen, height: int, width: int) -> tuple[Past, int]:
+    """Read what opens every lesson about pictures of `height` x `width`: keys and values, and the next position."""
+    language, grid = model.model.language_model, (height // CELL, width // CELL)
+    ids = scribe.prefix(grid)
+    at, places = ids == scribe.image, token_places(ids, scribe.image, [grid])
+    head = language.embed_tokens(ids).expand(len(seen.merged), -1, -1)
+    head = _placed(head, seen.merged, at)
+    stacked = [_placed(torch.zeros_like(head), extra, at) for extra in seen.deepstack]
+    spread = places[:, None].expand(-1, len(head), -1)
+    _, past = read(language, head, spread, causal(len(ids)), None, stacked)
+    return past, int(places.max()) + 1
+
+
 def answer(model: Any, scribe: Scribe, seen: Seen, lessons: list[list[Lesson]]) -> Answered:
     """Read each picture once and all its lessons as branches of it."""
     language = model.model.language_model
-    first, each, flat = lessons[0][0], len(lessons[0]), [lesson for row in lessons for lesson in row]
-    shared, longest = first.shared, max(len(lesson.ids) for lesson in flat)
-    places = token_places(first.ids[:shared], scribe.image, first.grids)
-    head = language.embed_tokens(first.ids[:shared]).expand(len(lessons), -1, -1)
-    at = first.ids[:shared] == scribe.image
-    head = _placed(head, seen.merged, at)
-    stacked = [_placed(torch.zeros_like(head), extra, at) for extra in seen.deepstack]
-    _, past = read(language, head, places[:, None].expand(-1, len(lessons), -1), causal(shared), None, stacked)
+    each, flat = len(lessons[0]), [lesson for row in lessons for lesson in row]
+    height, width = lessons[0][0].pictures[0].shape[:2]
+    past, start = read_prefix(model, scribe, seen, height, width)
+    shared, longest = past[0][0].shape[2], max(len(lesson.ids) for lesson in flat)
     ids, labels, spots = (
         nn.utils.rnn.pad_sequence([part[shared:] for part in parts], batch_first=True, padding_value=fill)
         for parts, fill in (
@@ -136,7 +184,7 @@ def answer(model: Any, scribe: Scribe, seen: Seen, lessons: list[list[Lesson]]) 
             ([lesson.spots for lesson in flat], False),
         )
     )
-    after = (int(places.max()) + 1 + torch.arange(longest - shared)).expand(3, len(lessons) * each, -1)
+    after = (start + torch.arange(longest - shared)).expand(3, len(lessons) * each, -1)
     states, _ = read(language, language.embed_tokens(ids), after, causal(longest - shared, shared), past)
     wanted = labels != IGNORE
     owner = torch.arange(len(flat))[:, None].expand_as(labels)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rsagent.agent import render
 from rsagent.agent.dialects import get
 from rsagent.agent.episode import begin
 from rsagent.agent.state import Budget, Task
@@ -27,7 +28,7 @@ from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
-MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.0, "reasoning": 2.0, "several": 1.5, "absent": 1.5}
+MIX = {"name": 4.0, "attribute": 1.5, "relation": 1.5, "reasoning": 2.0, "several": 1.5, "absent": 2.0}
 OTHERWISE = 0.35
 
 
@@ -79,6 +80,17 @@ class Scribe:
                 ids.append(token)
         labels, spots = self._labels(ids, taught)
         return Lesson(torch.tensor(ids), labels, spots, kind, ids.index(self.opened) + 1, pictures)
+
+    def prefix(self, grid: tuple[int, int]) -> Tensor:
+        """Ids that open every lesson about one picture of `grid` cells, up to the end of that picture."""
+        rows, columns = grid
+        blank = render.part(np.zeros((rows * CELL, columns * CELL, 3), np.uint8))
+        start = (Message.of("system", DIALECT.system(Budget())), Message.of("user", blank))
+        text = self.tokenizer.apply_chat_template(template_messages(start), tokenize=False)
+        ids = self.tokenizer.encode(text)
+        ids = ids[: ids.index(self.opened) + 1]
+        where = ids.index(self.image)
+        return torch.tensor([*ids[:where], *[self.image] * (rows * columns), *ids[where + 1 :]])
 
     def _labels(self, ids: list[int], taught: Collection[int] | None) -> tuple[Tensor, Tensor]:
         labels, spots = torch.full((len(ids),), IGNORE), torch.zeros(len(ids), dtype=torch.bool)

@@ -7,7 +7,7 @@ branches, and the mask is the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,12 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _attend(
-    attention: Any, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, past: tuple[Tensor, Tensor] | None
+    attention: Any,
+    x: Tensor,
+    turn: tuple[Tensor, Tensor],
+    mask: Tensor,
+    past: tuple[Tensor, Tensor] | None,
+    watch: list[Tensor] | None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     batch, length, _ = x.shape
     heads = (batch, length, -1, attention.head_dim)
@@ -41,6 +46,8 @@ def _attend(
     grouped = query.reshape(batch, key.shape[1], -1, attention.head_dim)  # query heads of a group, one after another
     scores = (grouped * attention.scaling) @ key.transpose(-1, -2)
     weights = torch.softmax(scores.view(batch, -1, length, key.shape[2]) + mask, dim=-1)
+    if watch is not None:
+        watch.append(weights)
     mixed = weights.view(batch, key.shape[1], -1, key.shape[2]) @ value
     out = mixed.view(batch, -1, length, attention.head_dim).transpose(1, 2).reshape(batch, length, -1)
     return attention.o_proj(out), (key, value)
@@ -58,12 +65,14 @@ def read(
     mask: Tensor,
     past: Past | None = None,
     deepstack: Sequence[Tensor] = (),
+    watch: Mapping[int, list[Tensor]] | None = None,
 ) -> tuple[Tensor, Past]:
     """Run `language` (a Qwen3VLTextModel).
 
     `x` [B, S, T] embeddings; `places` int [3, B, S] M-RoPE positions; `mask` additive, broadcast to
     [B, heads, S, P + S]; `past` of B / k rows, each shared by k rows in order; `deepstack` [B, S, T] each, added
-    after the first layers. Returns normalised states [B, S, T] and the keys and values, past included.
+    after the first layers; `watch` collects the attention weights [B, heads, S, P + S] of the layers it names.
+    Returns normalised states [B, S, T] and the keys and values, past included.
     """
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(x.float(), places))
     if torch.is_autocast_enabled(x.device.type):
@@ -72,7 +81,12 @@ def read(
     kept = []
     for number, layer in enumerate(language.layers):
         seen, pair = _attend(
-            layer.self_attn, _norm(layer.input_layernorm, x), (cos, sin), mask, past[number] if past else None
+            layer.self_attn,
+            _norm(layer.input_layernorm, x),
+            (cos, sin),
+            mask,
+            past[number] if past else None,
+            (watch or {}).get(number),
         )
         kept.append(pair)
         x = x + seen
