@@ -121,7 +121,7 @@ def drill(folder: Folder, minutes: Minutes = 8.0, batch: int = 8, lr: float = 1e
 
 @app.command()
 def ground(
-    folder: Folder, minutes: Minutes = 30.0, batch: int = 4, lr: float = 8e-4, threads: Threads = 1, device: str = "cpu"
+    folder: Folder, minutes: Minutes = 30.0, batch: int = 4, lr: float = 1e-3, threads: Threads = 1, device: str = "cpu"
 ) -> None:
     """Stage B: names, attributes, relations, reasoning, several, absent; one move each."""
     _begin(threads)
@@ -158,14 +158,14 @@ def episodes(
     folder: Folder,
     minutes: Minutes = 25.0,
     batch: int = 8,
-    lr: float = 4e-4,
-    tower: float = 0.5,
+    lr: float = 7e-4,
+    tower: float = 0.25,
     threads: Threads = 1,
     device: str = "cpu",
 ) -> None:
     """Stage C: look, judge, mend, zoom, finish."""
     _begin(threads)
-    ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.2, device=device), _stage("grounding")(folder))
+    ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.5, device=device), _stage("grounding")(folder))
     train_episodes(EpisodesTrainer(ground, EpisodesPlan(minutes=minutes, batch=batch), folder / "played"), folder)
 
 

@@ -44,9 +44,9 @@ class GroundingPlan:
 
     minutes: float = 30.0
     batch: int = 4
-    each: int = 5
-    lr: float = 8e-4
-    tower: float = 0.6
+    each: int = 6
+    lr: float = 1e-3
+    tower: float = 0.15
     dense: float = 0.6
     sigma: float = 1.5
     crowded: float = 0.2
