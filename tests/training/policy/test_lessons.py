@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from tests.training.policy.stages import model, request, scene, scribe
 
+from rsagent.training.policy.beginnings import prepare_language
 from rsagent.training.policy.episodes import converse
-from rsagent.training.policy.grounding import SoftNumbers, answer, language_losses, prepare_language, told
+from rsagent.training.policy.grounding import SoftNumbers, answer, language_losses, told
 from rsagent.training.policy.lessons import first_lesson
 from rsagent.training.policy.play import play
 from rsagent.training.policy.tower import encode

@@ -22,15 +22,13 @@ import torch
 import typer
 
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
+from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import DrilledTrainer, DrillPlan, read_out, train_drills
 from rsagent.training.policy.episodes import EpisodesPlan, EpisodesTrainer, train_episodes
 from rsagent.training.policy.export import card, export, fresh
 from rsagent.training.policy.grounding import (
     GroundingPlan,
-    centre,
-    name_embeddings,
-    prepare_language,
     train_grounding,
 )
 from rsagent.training.policy.lessons import Scribe

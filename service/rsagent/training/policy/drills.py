@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rsagent.training.policy.album import Album, Batch
+from rsagent.training.policy.beginnings import number_axes
 from rsagent.training.policy.dense import (
     FEATURES,
     GRID,
@@ -33,7 +34,6 @@ from rsagent.training.policy.grounding import (
     GroundingTrainer,
     SoftNumbers,
     language_losses,
-    number_axes,
     read_prefix,
     spelled_boxes,
 )
