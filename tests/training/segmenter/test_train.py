@@ -48,6 +48,17 @@ def test_the_next_stage_starts_from_the_last_ones_weights(recipe: Recipe) -> Non
     assert larger.image_encoder.pos_embed.shape[1:3] == (16, 16)
 
 
+def test_the_last_stage_leaves_the_encoder_alone(recipe: Recipe) -> None:
+    training.train(recipe)
+    start = recipe.out / "mean.safetensors"
+    last = replace(recipe, out=recipe.out.parent / "last", start=start, decoder_only=True)
+    training.train(last)
+    before, after = load_file(start), load_file(last.out / "mean.safetensors")
+    same = {name for name, value in before.items() if torch.allclose(value, after[name], atol=1e-6)}
+    assert {name for name in before if name.startswith("image_encoder.")} <= same
+    assert "mask_decoder.iou_token.weight" not in same
+
+
 @pytest.mark.parametrize("change", [{"dense_only": True}, {"ellipses": 100}])
 def test_the_lessons_before_the_main_one(recipe: Recipe, change: dict[str, object]) -> None:
     training.train(replace(recipe, **change))  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ def train(
     ellipses: int = 0,
     grouping: float = 1.0,
     dense_only: bool = False,
+    decoder_only: bool = False,
     seed: int = 0,
     cliparts: int = 2500,
 ) -> None:
@@ -51,6 +52,7 @@ def train(
             ellipses=ellipses,
             grouping=grouping,
             dense_only=dense_only,
+            decoder_only=decoder_only,
             seed=seed,
             cliparts=cliparts,
         )

@@ -46,6 +46,7 @@ class Recipe:
     average: float = 0.998
     grouping: float = 1.0
     dense_only: bool = False
+    decoder_only: bool = False
     seed: int = 0
     cliparts: int = 2500
     start: Path | None = None
@@ -169,7 +170,8 @@ def _step(state: State, material: Material, recipe: Recipe) -> dict[str, float]:
     _schedule(state, recipe)
     task = _task(state, material, recipe, rng)
     with torch.autocast("cpu", torch.bfloat16):
-        embeddings = state.model.image_encoder(task.images)
+        with torch.set_grad_enabled(not recipe.decoder_only):
+            embeddings = state.model.image_encoder(task.images)
         groups = [] if recipe.dense_only else _groups(task, rng)
         parts = [_group(state.model, embeddings, task, rows, kind, recipe, rng) for rows, kind in groups]
     grouping = _grouping(state, embeddings, task)
@@ -193,7 +195,7 @@ def _task(state: State, material: Material, recipe: Recipe, rng: np.random.Gener
 
 
 def _grouping(state: State, embeddings: torch.Tensor, task: Task) -> torch.Tensor:
-    if not (task.owners >= 0).any():
+    if not embeddings.requires_grad or not (task.owners >= 0).any():
         return embeddings.new_zeros((), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         features = state.model.mask_decoder.output_upscaling(embeddings)
