@@ -26,7 +26,7 @@ def test_a_drill_is_a_thought_and_a_box() -> None:
     ids, labels, spots, owners, cells = Drills(scribe(), NAMES).batch(batch())
     first = ids[0][ids[0] != 0]
     said = scribe().tokenizer.decode(torch.cat([first, labels[0][labels[0] >= 0][-1:]]))
-    assert said == f"<think>The dog, left.</think><tool_call>{CALL}88, 288, 360, 600"
+    assert said == f"<think>The dog.</think><tool_call>{CALL}88, 288, 360, 600"
     assert spots.sum(1).tolist() == [4, 4, 4]
     assert owners.tolist() == [0, 0, 0]
     assert cells.any(1).tolist()[:2] == [True, True]

@@ -30,7 +30,7 @@ def start(asked: Request, turns: int = 8) -> tuple[EpisodeState, Expert]:
 def test_it_asks_for_the_target_then_finishes() -> None:
     state, expert = start(request(0))
     first = expert.decide(state)
-    assert first.thought == "The dog, left."
+    assert first.thought == "The dog."
     assert first.action == Segment((40.0, 130.0, 160.0, 270.0), frame=0)
     state = after(state, first)
     assert expert.decide(state) == Move("The dog: it fits.", Finish((1,)))
@@ -46,7 +46,7 @@ def test_several_are_taken_from_left_to_right() -> None:
     state, expert = start(request(1, 0, kind="several"))
     state = after(state, expert.decide(state))
     second = expert.decide(state)
-    assert second.thought == "Next: The cat, right."
+    assert second.thought == "Next: The cat."
     state = after(state, second)
     assert expert.decide(state).action == Finish((1, 2))
 
@@ -63,16 +63,16 @@ def test_a_small_target_is_zoomed_at_when_there_is_time() -> None:
 
 def test_a_wrong_mask_is_named_and_mended() -> None:
     state, expert = start(request(0))
-    state = after(state, Move("The dog, right.", Segment((280.0, 150.0, 400.0, 260.0)), taught=False))
+    state = after(state, Move("The dog.", Segment((280.0, 150.0, 400.0, 260.0)), taught=False))
     move = expert.decide(state)
-    assert move.thought == "No, that is the cat. The dog, left."
+    assert move.thought == "No, that is the cat. The dog."
     assert after(after(state, move), expert.decide(after(state, move))).stop is StopReason.FINISHED
 
 
 def test_a_sloppy_mask_is_mended() -> None:
     state, expert = start(request(0))
-    state = after(state, Move("The dog, left.", Segment((100.0, 200.0, 220.0, 340.0)), taught=False))
-    assert expert.decide(state).thought == "It does not fit. The dog, left."
+    state = after(state, Move("The dog.", Segment((100.0, 200.0, 220.0, 340.0)), taught=False))
+    assert expert.decide(state).thought == "It does not fit. The dog."
 
 
 @pytest.mark.parametrize("seed", range(6))

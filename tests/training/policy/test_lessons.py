@@ -15,7 +15,7 @@ from rsagent.training.policy.tower import encode
 def test_only_the_policys_own_words_are_taught() -> None:
     lesson = first_lesson(scribe(), scene(), request(0, text="Find the dog"), 8)
     said = scribe().tokenizer.decode(lesson.labels[lesson.labels >= 0])
-    assert said.startswith("<think>The dog, left.</think><tool_call>")
+    assert said.startswith("<think>The dog.</think><tool_call>")
     assert said.endswith("</tool_call><|im_end|>")
     numbers = scribe().tokenizer.decode(lesson.labels[lesson.spots])
     assert numbers == "88288360600"

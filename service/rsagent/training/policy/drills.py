@@ -1,4 +1,4 @@
-"""Drills, before stage B: "The dog, top left." -> its box, for every object of a picture at once, the tower at rest.
+"""Drills, before stage B: "The dog." -> its box, for every object of a picture at once, the tower at rest.
 
 What the language model must find first is how to look a name up among the image tokens and read its box. A drill
 is a third of a lesson's length and needs no tower backwards, so it gives five times as many look-ups a second.
@@ -44,7 +44,7 @@ from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import CELL, TEXT
 from rsagent.training.policy.tower import Seen, encode
 from rsagent.training.policy.vision import WEIGHTS, jitter, wear
-from rsagent.training.policy.wording import place, the
+from rsagent.training.policy.wording import the
 
 CALL = '{"name": "segment", "arguments": {"bbox_2d": ['
 
@@ -95,20 +95,14 @@ class Drills:
 
     def __init__(self, scribe: Scribe, names: tuple[str, ...]) -> None:
         self.names, self.numbers, encode_text = names, scribe.numbers.tolist(), scribe.tokenizer.encode
-        self.heads = [encode_text(f"<think>{the(name)},") for name in names]
-        self.comma, self.tail = encode_text(", 8")[0], encode_text(".</think><tool_call>" + CALL)
-        self.wheres = {where: encode_text(" " + where) for where in self._places()}
-
-    @staticmethod
-    def _places() -> list[str]:
-        corners = [f"{down} {across}" for down in ("top", "bottom") for across in ("left", "right")]
-        return [*corners, "top", "bottom", "left", "right", "middle"]
+        self.heads = [encode_text(f"<think>{the(name)}.") for name in names]
+        self.comma, self.tail = encode_text(", 8")[0], encode_text("</think><tool_call>" + CALL)
 
     def one(self, name: int, box: Any, width: int, height: int) -> tuple[list[int], list[int], list[bool]]:
         """Ids, labels and spots of one object's drill; `box` in pixels."""
-        head, where = self.heads[name], self.wheres[place(tuple(box), width, height)]
+        head = self.heads[name]
         bins = np.round(np.asarray(box) / (width, height, width, height) * (999 / GRID)).astype(int).clip(0, 125)
-        ids, spots = [*head, *where, *self.tail], [False] * (len(head) + len(where) + len(self.tail))
+        ids, spots = [*head, *self.tail], [False] * (len(head) + len(self.tail))
         start = len(head)
         for number in bins:
             ids += [self.numbers[number], self.comma]

@@ -77,20 +77,14 @@ class Expert:
                     best[index] = iou, record.mask_id
         return {index: mask_id for index, (_, mask_id) in best.items()}
 
-    def _where(self, placed: Placed, state: EpisodeState) -> str:
-        x1, y1, x2, y2 = state.last_frame.box
-        box = placed.box[0] - x1, placed.box[1] - y1, placed.box[2] - x1, placed.box[3] - y1
-        return wording.place(box, x2 - x1, y2 - y1)
-
     def _segment(self, placed: Placed, state: EpisodeState) -> Segment:
         return Segment(placed.box, frame=state.last_frame.index)
 
     def _seek(self, state: EpisodeState, placed: Placed, first: bool) -> Move:
-        where = self._where(placed, state)
         if self._too_small(state, placed):
-            return Move(wording.closer(placed.name, where), Zoom(self.surroundings(placed), state.last_frame.index))
+            return Move(wording.closer(placed.name), Zoom(self.surroundings(placed), state.last_frame.index))
         say = wording.seek if first else wording.rest
-        return Move(say(placed.name, where), self._segment(placed, state))
+        return Move(say(placed.name), self._segment(placed, state))
 
     def _too_small(self, state: EpisodeState, placed: Placed) -> bool:
         height, width = self.scene.image.shape[:2]
@@ -116,7 +110,6 @@ class Expert:
         share, found = max(overlaps, key=lambda pair: pair[0])
         among = any(found is placed for placed in rest)
         target = meant if among else rest[0]
-        where = self._where(target, state)
         if share and not among and found.name != target.name:
-            return Move(wording.wrong(found.name, target.name, where), self._segment(target, state))
-        return Move(wording.sloppy(target.name, where), self._segment(target, state))
+            return Move(wording.wrong(found.name, target.name), self._segment(target, state))
+        return Move(wording.sloppy(target.name), self._segment(target, state))

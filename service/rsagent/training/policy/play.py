@@ -83,9 +83,7 @@ def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generat
         return move
     if inside[3] - inside[1] < 4:
         return move
-    spot = inside[0] - left, inside[1] - top, inside[2] - left, inside[3] - top
-    thought = wording.seek(target.name, wording.place(spot, right - left, bottom - top))
-    return Move(thought, replace(move.action, bbox=inside), taught=False)
+    return Move(wording.seek(target.name), replace(move.action, bbox=inside), taught=False)
 
 
 def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.random.Generator) -> Lesson:

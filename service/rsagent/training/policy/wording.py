@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rsagent.geometry import Box
 from rsagent.training.world.phrasing import definite, is_plural
-
-EDGE = 0.12
-
-
-def place(box: Box, width: float, height: float) -> str:
-    """Where a box lies in a picture, in words: "top left", "middle"."""
-    x, y = (box[0] + box[2]) / 2 / width - 0.5, (box[1] + box[3]) / 2 / height - 0.5
-    across = "left" if x < -EDGE else "right" if x > EDGE else ""
-    down = "top" if y < -EDGE else "bottom" if y > EDGE else ""
-    return " ".join(part for part in (down, across) if part) or "middle"
 
 
 def the(name: str) -> str:
@@ -28,31 +17,33 @@ def _be(name: str) -> str:
     return "are" if is_plural(name) else "is"
 
 
-def seek(name: str, where: str) -> str:
-    return f"{the(name)}, {where}."
+def seek(name: str) -> str:
+    """The name alone. Saying where it is before the box has been tried: the policy learns to guess the place and
+    then to trust its guess, which teacher forcing hides (the right place is in the prompt)."""
+    return f"{the(name)}."
 
 
 def fits(name: str) -> str:
     return f"{the(name)}: it fits."
 
 
-def wrong(found: str, name: str, where: str) -> str:
-    """The mask shows something else: what it shows, then what is meant and where."""
-    return f"No, that {_be(found)} {definite(found)}. {seek(name, where)}"
+def wrong(found: str, name: str) -> str:
+    """The mask shows something else: what it shows, then what is meant."""
+    return f"No, that {_be(found)} {definite(found)}. {seek(name)}"
 
 
-def sloppy(name: str, where: str) -> str:
+def sloppy(name: str) -> str:
     """The mask shows the right thing badly."""
-    return f"It does not fit. {seek(name, where)}"
+    return f"It does not fit. {seek(name)}"
 
 
-def closer(name: str, where: str) -> str:
-    return f"{the(name)}, {where}, {_be(name)} small. Zoom in."
+def closer(name: str) -> str:
+    return f"{the(name)} {_be(name)} small. Zoom in."
 
 
-def rest(name: str, where: str) -> str:
+def rest(name: str) -> str:
     """One of several has its mask; now the next."""
-    return f"Next: {seek(name, where)}"
+    return f"Next: {seek(name)}"
 
 
 def together(count: int) -> str:
@@ -70,9 +61,7 @@ def missing(name: str) -> str:
 
 def thoughts(name: str) -> Iterator[str]:
     """Each thought once, for the tokenizer's corpus."""
-    for where in ("top left", "bottom right", "middle", "top", "bottom", "left", "right"):
-        yield from (seek(name, where), wrong(name, name, where), sloppy(name, where), closer(name, where))
-        yield rest(name, where)
+    yield from (seek(name), wrong(name, name), sloppy(name), closer(name), rest(name))
     yield from (fits(name), absent(name), missing(name), *(together(count) for count in range(2, 7)))
 
 
