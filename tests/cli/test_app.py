@@ -103,10 +103,12 @@ async def test_pictures_are_drawn_in_half_blocks() -> None:
 async def test_the_overlay_is_written_at_the_pictures_size(tmp_path: Path) -> None:
     async with on_air(Cast([SEGMENT, FINISH])) as stage:
         answer = await segment(PNG, "the box", Options(), server=stage.url, pictures=False, as_json=True)
-    out = tmp_path / "overlay.png"
+    out = tmp_path / "a folder" / "overlay.png"
     write_overlay(PNG, answer, out)
     with Image.open(out) as written:
         assert written.size == (answer.image.width, answer.image.height)
+    with pytest.raises(RSAgentError, match=r"\.png"):
+        write_overlay(PNG, answer, tmp_path / "overlay.nothing")
 
 
 def test_segment_answers_as_json_and_exits_by_outcome(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from rsagent.cli.inprocess import serving
 from rsagent.cli.picture import paint
 from rsagent.cli.show import Drawing
 from rsagent.client.stream import RequestFailed, stream_segment
+from rsagent.errors import RSAgentError
 from rsagent.masks.codecs import decode_mask
 
 
@@ -43,10 +44,18 @@ async def _own(stack: AsyncExitStack, console: Console) -> str:
 
 
 def write_overlay(picture: bytes, answer: SegmentAnswer, out: Path) -> None:
-    """Write the picture with every submitted object painted over it; the format follows the suffix of `out`."""
+    """Write the picture with every submitted object painted over it; the format follows the suffix of `out`.
+
+    Its folder is made if it is not there. Raises RSAgentError where the file cannot be written.
+    """
     image = imaging.decode(picture, settings.load().limits.image)
     masks = [decode_mask(found.mask) for found in answer.objects]
-    Image.fromarray(np.ascontiguousarray(paint(image, masks))).save(out)
+    painted = Image.fromarray(np.ascontiguousarray(paint(image, masks)))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        painted.save(out)
+    except (OSError, ValueError) as error:
+        raise RSAgentError(f"cannot write {out}: {error}; name a .png or .jpg file in a folder of yours") from error
 
 
 def write_json(answer: SegmentAnswer) -> None:
