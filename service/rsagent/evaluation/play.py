@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,9 +45,6 @@ class Played:
     @property
     def said_absent(self) -> bool:
         return self.stop == "no_target"
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def score(sample: Sample, result: EpisodeResult, seconds: float) -> Played:

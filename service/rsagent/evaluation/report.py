@@ -9,6 +9,7 @@ import numpy as np
 
 from rsagent.evaluation.play import Played, best_of
 from rsagent.evaluation.samples import UNSEEN
+from rsagent.masks.metrics import Score
 
 RESAMPLES = 1000
 
@@ -23,13 +24,12 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 def figures(played: Sequence[Played]) -> dict[str, Any]:
     """gIoU with its interval, cIoU, and how the episodes went, over at least one sample."""
-    ious = [one.iou for one in played]
-    union = sum(one.union for one in played)
+    score = sum((Score(1, one.iou, one.intersection, one.union) for one in played), Score())
     return {
-        "samples": len(played),
-        "giou": float(np.mean(ious)),
-        "giou_95": interval(ious),
-        "ciou": sum(one.intersection for one in played) / union if union else 1.0,
+        "samples": score.samples,
+        "giou": score.giou,
+        "giou_95": interval([one.iou for one in played]),
+        "ciou": score.ciou,
         "oracle_giou": float(np.mean([best_of(one) for one in played])),
         "turns": float(np.mean([one.turns for one in played])),
         "malformed_per_turn": sum(one.malformed for one in played) / max(1, sum(one.turns for one in played)),

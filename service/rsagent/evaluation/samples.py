@@ -51,19 +51,20 @@ def collages(
     behind reasoning requests are the world's. Every picture has its own scene of 2–6 objects whose longer side is
     `side` of the picture's shorter one.
     """
-    world, scenes = World(split), _scenes(split, seed, side)
+    world = World(split)
+    scenes = _scenes(world, seed, side)
     kinds = islice(cycle(KINDS), count)
     return [_next_of(kind, world, scenes, "train" if kind == "reasoning" else wording) for kind in kinds]
 
 
 def unseen(count: int, split: Split = "test", seed: int = 0, side: tuple[float, float] = (0.12, 0.5)) -> list[Sample]:
     """`count` reasoning requests whose sentences no training ever saw: what generalises beyond the table."""
-    world, scenes = World(split), _scenes(split, seed + 1, side)
+    world = World(split)
+    scenes = _scenes(world, seed + 1, side)
     return [replace(_next_of("reasoning", world, scenes, "heldout"), kind=UNSEEN) for _ in range(count)]
 
 
-def _scenes(split: Split, seed: int, side: tuple[float, float]) -> Iterator[Scene]:
-    world = World(split)
+def _scenes(world: World, seed: int, side: tuple[float, float]) -> Iterator[Scene]:
     for index, size in enumerate(cycle(SIZES)):
         yield world.scene(seed * 1_000_000 + index, Recipe(size=size, count=(2, 6), side=side))
 
