@@ -125,7 +125,8 @@ class EpisodeMeter:
         self._metrics.stops.labels(result.stop).inc()
         self._metrics.turns.observe(len(result.state.turns))
         for turn in result.state.turns:
-            self._turn(turn)
+            if not turn.given:
+                self._turn(turn)
 
     def _turn(self, turn: Turn) -> None:
         metrics = self._metrics

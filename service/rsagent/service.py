@@ -9,7 +9,7 @@ async with open_service(settings.load()) as service:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsagent.agent.events import Ended, Event
+from rsagent.agent.given import Given
 from rsagent.agent.runner import Runner
 from rsagent.agent.state import Budget
 from rsagent.deadline import Deadline
@@ -52,6 +53,7 @@ class Service:
         budget: Budget | None = None,
         deadline: Deadline | None = None,
         sampling: Sampling = Sampling(),
+        start: Sequence[Given] = (),
         arrived: float | None = None,
     ) -> AsyncGenerator[Event, None]:
         """`Runner.play`, counted; budget and deadline default to the settings' limits.
@@ -63,7 +65,7 @@ class Service:
         limits, meter, ended = self.settings.limits, self.metrics.episode(arrived), False
         budget = budget or Budget(turns=limits.turns)
         deadline = deadline or Deadline.after(limits.deadline)
-        events = self.runner.play(image, query, budget=budget, deadline=deadline, sampling=sampling)
+        events = self.runner.play(image, query, budget=budget, deadline=deadline, sampling=sampling, start=start)
         try:
             async with aclosing(events):
                 async for event in events:

@@ -75,7 +75,7 @@ def step(
     timings: Timings = Timings(),
 ) -> Outcome:
     """The state after one turn. `answer` is the segmenter's to `prompt_of(state, reading.action)`."""
-    turn = Turn(len(state.turns) + 1, reply, reading.thought, reading.action, timings=timings)
+    turn = Turn(len(state.turns) + 1, reply, reading.thought, reading.action, given=reading.given, timings=timings)
     move = _Move(state, dialect, turn)
     match reading.action:
         case Segment() | Zoom() as action if repeats(state, action):

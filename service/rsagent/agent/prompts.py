@@ -57,6 +57,9 @@ BRIEF = Voice(
     remark="error: {advice} left {left}",
 )
 
+POINTED = "It does not fit."
+"""What stands as the thought of a move that the user made: a judgement that every voice knows."""
+
 COORDINATES = {
     "normalised": "Coordinates are whole numbers from 0 to {top}: 0 is the left or upper edge of the frame, "
     "{top} the right or lower one.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,6 +22,7 @@ from rsagent.agent import dialects
 from rsagent.agent.dialects import Reading
 from rsagent.agent.episode import Outcome, begin, conclude, prompt_of, step
 from rsagent.agent.events import ActionTaken, Ended, Event, ThoughtDelta
+from rsagent.agent.given import Given, as_turn
 from rsagent.agent.state import Budget, EpisodeState, StopReason, Task, Timings, Turn
 from rsagent.deadline import Deadline
 from rsagent.errors import DeadlineExceeded, EngineError, PolicyError
@@ -51,17 +52,22 @@ class Runner:
         budget: Budget = Budget(),
         deadline: Deadline,
         sampling: Sampling = Sampling(),
+        start: Sequence[Given] = (),
     ) -> AsyncGenerator[Event, None]:
         """One episode over `image` (uint8 [H, W, 3] RGB), as events; the last one is `Ended`.
 
+        `start` holds moves to be made before the policy's first, already found possible (`given.check`).
         A passed deadline and a failed engine end it with their stop reason and the error in the result. Overloaded
         and ShuttingDown are raised: the request was not served and may be sent again.
         """
         sampling = replace(sampling, stop=self.dialect.stop)
         state = await self._offload(lambda: self._begin(image, query, budget))
+        given = iter(start)
         try:
             while state.stop is None:
-                async with aclosing(self._turn(state, sampling, deadline)) as happenings:
+                move = next(given, None)
+                turn = self._turn(state, sampling, deadline) if move is None else self._given(state, move, deadline)
+                async with aclosing(turn) as happenings:
                     async for happening in happenings:
                         if isinstance(happening, EpisodeState):
                             state = happening
@@ -90,8 +96,23 @@ class Runner:
                 else:
                     reply = piece
         reading = self.dialect.parse(reply.text, state)
-        thought_ms = _ms_since(started)
-        yield ActionTaken(Turn(index, reply, reading.thought, reading.action, timings=Timings(policy=thought_ms)))
+        async with aclosing(self._made(state, reply, reading, _ms_since(started), deadline)) as happenings:
+            async for happening in happenings:
+                yield happening
+
+    def _given(
+        self, state: EpisodeState, move: Given, deadline: Deadline
+    ) -> AsyncGenerator[Event | EpisodeState, None]:
+        """A turn that no policy chose."""
+        return self._made(state, *as_turn(move, self.dialect, state), 0.0, deadline)
+
+    async def _made(
+        self, state: EpisodeState, reply: PolicyTurn, reading: Reading, thought_ms: float, deadline: Deadline
+    ) -> AsyncGenerator[Event | EpisodeState, None]:
+        """What follows a reply: its action and its outcome, and last the state after them."""
+        taken = Timings(policy=thought_ms)
+        index, thought, action = len(state.turns) + 1, reading.thought, reading.action
+        yield ActionTaken(Turn(index, reply, thought, action, given=reading.given, timings=taken))
         started = time.perf_counter()
         answer = await self._answer(state, prompt_of(state, reading.action), deadline)
         timings = Timings(policy=thought_ms, segmenter=_ms_since(started))

@@ -83,7 +83,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One turn, whole. `index` counts from 1; `mask_id` is the mask it made, if any."""
+    """One turn, whole. `index` counts from 1; `mask_id` is the mask it made, if any; `given` if no policy chose it."""
 
     index: int
     reply: PolicyTurn
@@ -94,6 +94,7 @@ class Turn:
     frame: int | None = None
     repeated: bool = False
     encoded: bool = False
+    given: bool = False
     timings: Timings = Timings()
 
 

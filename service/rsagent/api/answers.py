@@ -24,6 +24,14 @@ Words = Annotated[str, BeforeValidator(_sayable)]
 Absent = Field(exclude_if=lambda value: value is None)
 """Left out where there is nothing to tell."""
 
+GivenFlag = Annotated[
+    bool,
+    Field(
+        exclude_if=lambda value: not value,
+        description="It came with the request's `start`.",
+    ),
+]
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -139,6 +147,7 @@ class TurnDocument(_Document):
     action: ActionDocument
     observation: Words
     mask_id: int | None
+    given: GivenFlag = False
     timings_ms: StageTimings
     tokens: TurnTokens
     overlay: Annotated[Picture | None, Absent] = Field(None, description="What the policy saw next, if asked for.")
@@ -188,6 +197,7 @@ class ActionEvent(_Document):
     """A turn's text became an action. `frame` and `overlay` come with a zoom: what it opened."""
 
     turn: int
+    given: GivenFlag = False
     thought: Annotated[Words | None, Absent] = None
     action: ActionDocument
     frame: Annotated[FrameDocument | None, Absent] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rsagent.api.starting import MOST, StartMove
 from rsagent.errors import BadQuery, BadRequest
 from rsagent.masks import MaskFormat
 
@@ -46,6 +48,13 @@ class Options(BaseModel):
     temperature: float = Field(
         0.0, ge=0.0, le=2.0, allow_inf_nan=False, description="0 takes the likeliest token each time."
     )
+    start: tuple[StartMove, ...] = Field(
+        (),
+        max_length=MOST,
+        description="Moves made before the policy goes on: clicks and boxes of yours, and before them the segments "
+        "and zooms of an earlier answer (its `turns[].action`, as they are). They do not count as the policy's turns. "
+        "In a form: JSON.",
+    )
 
 
 class SegmentRequest(BaseModel):
@@ -80,7 +89,7 @@ def parse_options(text: str) -> Options:
 def parse_fields(fields: Mapping[str, str]) -> Options:
     """Options from a form's own fields, all of them text. Raises BadQuery."""
     try:
-        return Options.model_validate({**fields, **_listed(fields.get("include"))})
+        return Options.model_validate({**fields, **_listed(fields.get("include")), **_moved(fields.get("start"))})
     except ValidationError as error:
         raise _refusal(error, Options) from error
 
@@ -88,6 +97,16 @@ def parse_fields(fields: Mapping[str, str]) -> Options:
 def _listed(include: str | None) -> dict[str, list[str]]:
     """A form's `include`: names with commas between them."""
     return {} if include is None else {"include": [name.strip() for name in include.split(",") if name.strip()]}
+
+
+def _moved(start: str | None) -> dict[str, Any]:
+    """A form's `start`: JSON."""
+    if start is None:
+        return {}
+    try:
+        return {"start": json.loads(start)}
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("start is no JSON: a list of moves is expected there") from error
 
 
 def check_query(query: str, longest: int) -> str:
@@ -114,6 +133,8 @@ def _advice(item: dict[str, Any], model: type[BaseModel]) -> str:
     match item["type"]:
         case "missing":
             return f"{path} is missing"
+        case "extra_forbidden" if "start" in item["loc"][:-1]:
+            return f"{path} is unknown: a move is an answer's action, with its thought if it had one"
         case "extra_forbidden":
             within = Options if item["loc"][0] == "options" else model
             return f"{path} is unknown; known here: {', '.join(within.model_fields)}"

@@ -105,6 +105,7 @@ class Narrator:
         thought = turn.thought if self._setting.includes(Include.THOUGHTS) else None
         return "action", answers.ActionEvent(
             turn=turn.index,
+            given=turn.given,
             thought=thought,
             action=_action(turn.action),
             frame=frame,
@@ -138,6 +139,7 @@ def _turn(turn: Turn, setting: Setting, seen: ImagePart | None) -> answers.TurnD
         action=_action(turn.action),
         observation=turn.observation,
         mask_id=turn.mask_id,
+        given=turn.given,
         timings_ms=answers.StageTimings(
             policy=_ms(timings.policy), segmenter=_ms(timings.segmenter), render=_ms(timings.render)
         ),

@@ -12,10 +12,11 @@ from rsagent.geometry import CoordinateFrame, Frame
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reply, read: the thought (may be empty) and the action."""
+    """A reply, read: the thought (may be empty) and the action. `given`: it stood before the policy began."""
 
     thought: str
     action: Action
+    given: bool = False
 
 
 class Dialect(Protocol):
