@@ -3,16 +3,22 @@
     RSAgentError                     500  internal
     ├── BadRequest                   400  bad_request
     │   ├── BadImage                 400  bad_image
+    │   │   └── BadImageUrl          400  bad_image_url
+    │   ├── Unauthorized             401  unauthorized        no API key, or one that is not known
+    │   ├── Conflict                 409  conflict            an Idempotency-Key that was used for something else
     │   ├── UnsupportedFormat        415  unsupported_format
     │   ├── TooLarge                 413  too_large
     │   └── BadQuery                 422  bad_query
     ├── NotConfigured                500  not_configured      a setting, a path or a package is missing
     ├── CheckpointError              500  bad_checkpoint      weights that are absent, altered or of another shape
     ├── Overloaded                   429  overloaded          retry later
+    │   └── RateLimited              429  rate_limited        this key asks too often
     ├── ShuttingDown                 503  shutting_down       retry elsewhere
     ├── DeadlineExceeded             504  timeout
     └── EngineError                  502  engine_error        a dependency failed
+        ├── Unavailable              503  unavailable         it is known to be down: retry later
         ├── PolicyError              502  policy_error
+        │   └── ContextOverflow      422  context_overflow    the conversation outgrew the policy's context
         └── SegmenterError           502  segmenter_error
 
 Each class owns its public code, its HTTP status and whether a retry can help. `str(error)` is safe to show
@@ -48,6 +54,26 @@ class BadImage(BadRequest):
     """The bytes are no readable picture, or one that we refuse to open."""
 
     code = "bad_image"
+
+
+class BadImageUrl(BadImage):
+    """An address that is not fetched, or that gave no picture. It says no more, so that nobody explores by it."""
+
+    code = "bad_image_url"
+
+
+class Unauthorized(BadRequest):
+    """The service asks for an API key, and there was none that it knows."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Conflict(BadRequest):
+    """An Idempotency-Key that already stands for another request."""
+
+    code = "conflict"
+    status = 409
 
 
 class UnsupportedFormat(BadRequest):
@@ -91,6 +117,12 @@ class Overloaded(RSAgentError):
     retryable = True
 
 
+class RateLimited(Overloaded):
+    """This API key asks more often than it may."""
+
+    code = "rate_limited"
+
+
 class ShuttingDown(RSAgentError):
     """The service drains and takes nothing new."""
 
@@ -115,10 +147,25 @@ class EngineError(RSAgentError):
     retryable = True
 
 
+class Unavailable(EngineError):
+    """A dependency is known to be down, and was not asked."""
+
+    code = "unavailable"
+    status = 503
+
+
 class PolicyError(EngineError):
     """The policy engine failed or answered nonsense at the protocol's level."""
 
     code = "policy_error"
+
+
+class ContextOverflow(PolicyError):
+    """The conversation has more tokens than the policy's context holds; the same request would outgrow it again."""
+
+    code = "context_overflow"
+    status = 422
+    retryable = False
 
 
 class SegmenterError(EngineError):

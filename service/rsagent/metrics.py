@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rsagent.agent.actions import Malformed, MalformedKind, tool_name
@@ -18,6 +18,7 @@ from rsagent.agent.events import Ended, Event, MaskProposed
 from rsagent.agent.state import EpisodeResult, StopReason, Turn
 from rsagent.deadline import Deadline
 from rsagent.policy.protocol import Policy
+from rsagent.resilience.breaker import Breaker, BreakerState
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, Segmenter, SegmentResult
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -76,6 +77,10 @@ class Metrics:
         """Show how many bytes of pictures `policy` sends to its engine; one in this process sends none."""
         self.registry.register(_ImageBytes(policy))
 
+    def watch_breakers(self, *breakers: Breaker) -> None:
+        """Show which engines are not asked at present."""
+        self.registry.register(_OpenBreakers(breakers))
+
     def episode(self, arrived: float | None = None) -> EpisodeMeter:
         """A meter for one episode. `arrived` is when its request came, on the monotonic clock; now by default."""
         return EpisodeMeter(self, time.monotonic() if arrived is None else arrived)
@@ -96,6 +101,19 @@ class _ImageBytes(Collector):
         sent = getattr(self._policy, "image_bytes_sent", 0)
         words = "Bytes of pictures sent to the policy engine."
         yield CounterMetricFamily("rsagent_image_bytes_sent", words, value=sent)
+
+
+class _OpenBreakers(Collector):
+    """Reads the breakers when asked."""
+
+    def __init__(self, breakers: tuple[Breaker, ...]) -> None:
+        self._breakers = breakers
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("rsagent_breaker_open", "Engines that are not asked at present.", labels=["engine"])
+        for breaker in self._breakers:
+            family.add_metric([breaker.name], float(breaker.state is BreakerState.OPEN))
+        yield family
 
 
 class EpisodeMeter:

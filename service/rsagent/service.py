@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from rsagent.agent.state import Budget
 from rsagent.deadline import Deadline
 from rsagent.metrics import MeteredSegmenter, Metrics
 from rsagent.policy.protocol import Policy, Sampling
+from rsagent.resilience.breaker import Breaker
+from rsagent.resilience.engines import GuardedPolicy, GuardedSegmenter
 from rsagent.segmenter.protocol import Segmenter
 from rsagent.settings import PolicySettings, SegmenterSettings, Settings
 
@@ -44,6 +47,12 @@ class Service:
     runner: Runner
     metrics: Metrics
     workers: Executor
+    breakers: tuple[Breaker, ...] = ()
+
+    def check(self) -> None:
+        """Raise Unavailable while an engine is known to be down."""
+        for breaker in self.breakers:
+            breaker.check()
 
     async def play(
         self,
@@ -83,7 +92,8 @@ class Service:
 
     async def offload(self, work: Callable[[], T]) -> T:
         """Run CPU work on the bounded pool that the episodes' image work uses, too."""
-        return await asyncio.get_running_loop().run_in_executor(self.workers, work)
+        context = copy_context()  # the request's id, for what is logged there
+        return await asyncio.get_running_loop().run_in_executor(self.workers, lambda: context.run(work))
 
 
 @asynccontextmanager
@@ -103,9 +113,14 @@ async def open_service(
         stack.push_async_callback(masker.close)
         metrics = Metrics()
         metrics.watch(player)
-        metered = MeteredSegmenter(masker, metrics)
-        runner = Runner(player, metered, workers=workers)
-        yield Service(settings, player, metered, runner, metrics, workers)
+        guarded = GuardedPolicy(player, settings.resilience.breaker)
+        stack.push_async_callback(guarded.breaker.close)
+        caring = GuardedSegmenter(masker, settings.resilience.breaker, settings.resilience.retry)
+        stack.push_async_callback(caring.breaker.close)
+        metrics.watch_breakers(guarded.breaker, caring.breaker)
+        metered = MeteredSegmenter(caring, metrics)
+        runner = Runner(guarded, metered, workers=workers)
+        yield Service(settings, guarded, metered, runner, metrics, workers, (guarded.breaker, caring.breaker))
 
 
 def load_policy(settings: PolicySettings) -> Policy:
@@ -121,6 +136,10 @@ def load_policy(settings: PolicySettings) -> Policy:
 
 def load_segmenter(settings: SegmenterSettings) -> Segmenter:
     """The segmenter that the settings name. Loading weights takes seconds: call it off the event loop."""
+    if settings.kind == "ray":
+        from rsagent.segmenter.serve import cluster  # needs the engines extra, and no torch
+
+        return cluster.load(settings)
     from rsagent.segmenter.pool import SegmenterPool  # imports torch
 
     return SegmenterPool.load(settings)

@@ -30,8 +30,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rsagent.api.settings import FetchSettings, IdempotencySettings, KeySettings
 from rsagent.errors import NotConfigured
+from rsagent.observing.settings import LogSettings, TracingSettings
 from rsagent.policy.settings import LocalPolicySettings, OpenAIPolicySettings
+from rsagent.resilience.settings import ResilienceSettings
+from rsagent.segmenter.serve.settings import RaySettings
 
 PREFIX = "RSAGENT_"
 NESTED = "__"
@@ -54,7 +58,9 @@ class ServerSettings(_Component):
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
     keep_alive: float = Field(15.0, gt=0, description="seconds between comment lines on a silent event stream")
     send_timeout: float = Field(30.0, gt=0, description="seconds after which a reader that takes nothing is dropped")
+    header_timeout: float = Field(10.0, gt=0, description="seconds in which a request's headers must have arrived")
     drain: float = Field(20.0, ge=0, description="seconds that running requests get after SIGTERM")
+    linger: float = Field(0.0, ge=0, description="least seconds after SIGTERM in which /readyz still answers, with 503")
 
 
 class ImageLimits(_Component):
@@ -113,8 +119,10 @@ def _names_a_server(openai: Any) -> bool:
 
 
 class SegmenterSettings(_Component):
-    """Which SAM segments, and how much of the machine it may take."""
+    """Which SAM segments, and how much of the machine it may take. With Ray, all but `ray` is for each replica."""
 
+    kind: Literal["local", "ray"] = Field("local", description="'ray' by itself once ray.address is set")
+    ray: RaySettings = RaySettings()
     variant: str = Field("nano", description="'nano' (in the package), 'vit_b', 'vit_l' or 'vit_h'")
     path: str | None = Field(None, description="weights of another variant than nano: a file or an https address")
     sha256: str | None = Field(None, description="the hash they must have, if not the published one")
@@ -122,6 +130,19 @@ class SegmenterSettings(_Component):
     cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
     max_batch: int = Field(8, ge=1, description="prompts decoded at once")
     queue: int = Field(64, ge=1, description="prompts that may wait; beyond it: Overloaded")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_by_address(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "kind" not in values and _names_a_cluster(values.get("ray")):
+            return {**values, "kind": "ray"}
+        return values
+
+
+def _names_a_cluster(ray: Any) -> bool:
+    if isinstance(ray, RaySettings):
+        return ray.address is not None
+    return isinstance(ray, Mapping) and ray.get("address") is not None
 
 
 class Settings(BaseSettings):
@@ -138,6 +159,12 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     policy: PolicySettings = PolicySettings()
     segmenter: SegmenterSettings = SegmenterSettings()
+    keys: KeySettings = KeySettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
+    fetch: FetchSettings = FetchSettings()
+    resilience: ResilienceSettings = ResilienceSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -83,7 +83,7 @@ BODIES: list[tuple[Any, int, str, str]] = [
     ({"image": "", "query": "x"}, 400, "bad_image", "the image is empty"),
     ({"image": "%%%", "query": "x"}, 400, "bad_image", "no valid base64"),
     ({"image": "é", "query": "x"}, 400, "bad_image", "no valid base64"),
-    ({"image": "http://127.0.0.1/x.png", "query": "x"}, 400, "bad_image", "addresses are not fetched"),
+    ({"image": "http://127.0.0.1/x.png", "query": "x"}, 400, "bad_image_url", "addresses are not fetched"),
     ({"image": "data:image/png,xyz", "query": "x"}, 400, "bad_image", "must be base64"),
     ({"image": base64.b64encode(PNG[:60]).decode(), "query": "x"}, 400, "bad_image", "damaged or cut short"),
     ({"image": base64.b64encode(b"GIF89a").decode(), "query": "x"}, 415, "unsupported_format", "GIF is not supported"),

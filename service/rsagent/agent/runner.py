@@ -25,7 +25,8 @@ from rsagent.agent.events import ActionTaken, Ended, Event, ThoughtDelta
 from rsagent.agent.given import Given, as_turn
 from rsagent.agent.state import Budget, EpisodeState, StopReason, Task, Timings, Turn
 from rsagent.deadline import Deadline
-from rsagent.errors import DeadlineExceeded, EngineError, PolicyError
+from rsagent.errors import ContextOverflow, DeadlineExceeded, EngineError, PolicyError
+from rsagent.observing.tracing import span
 from rsagent.policy.protocol import Policy, PolicyTurn, Sampling, TextDelta
 from rsagent.segmenter.protocol import Prompt, Segmenter, SegmentResult, image_id
 
@@ -57,7 +58,8 @@ class Runner:
         """One episode over `image` (uint8 [H, W, 3] RGB), as events; the last one is `Ended`.
 
         `start` holds moves to be made before the policy's first, already found possible (`given.check`).
-        A passed deadline and a failed engine end it with their stop reason and the error in the result. Overloaded
+        A passed deadline, a full context and a failed engine end it with their stop reason and the error in the
+        result. Overloaded
         and ShuttingDown are raised: the request was not served and may be sent again.
         """
         sampling = replace(sampling, stop=self.dialect.stop)
@@ -67,14 +69,17 @@ class Runner:
             while state.stop is None:
                 move = next(given, None)
                 turn = self._turn(state, sampling, deadline) if move is None else self._given(state, move, deadline)
-                async with aclosing(turn) as happenings:
-                    async for happening in happenings:
-                        if isinstance(happening, EpisodeState):
-                            state = happening
-                        else:
-                            yield happening
+                with span("turn", index=len(state.turns) + 1):
+                    async with aclosing(turn) as happenings:
+                        async for happening in happenings:
+                            if isinstance(happening, EpisodeState):
+                                state = happening
+                            else:
+                                yield happening
         except DeadlineExceeded as error:
             yield Ended(conclude(state, StopReason.DEADLINE, error))
+        except ContextOverflow as error:
+            yield Ended(conclude(state, StopReason.CONTEXT_BUDGET, error))
         except EngineError as error:
             yield Ended(conclude(state, StopReason.ENGINE_ERROR, error))
         else:
@@ -89,12 +94,13 @@ class Runner:
         """The events of one turn, and last the state after it."""
         started, index = time.perf_counter(), len(state.turns) + 1
         reply = PolicyTurn("")
-        async with aclosing(self._reply(state, sampling, deadline)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, TextDelta):
-                    yield ThoughtDelta(index, piece.text)
-                else:
-                    reply = piece
+        with span("policy"):
+            async with aclosing(self._reply(state, sampling, deadline)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, TextDelta):
+                        yield ThoughtDelta(index, piece.text)
+                    else:
+                        reply = piece
         reading = self.dialect.parse(reply.text, state)
         async with aclosing(self._made(state, reply, reading, _ms_since(started), deadline)) as happenings:
             async for happening in happenings:
@@ -138,7 +144,8 @@ class Runner:
         if prompt is None:
             return None
         task = state.task
-        return await _within(deadline, self.segmenter.segment(task.image_id, task.image, prompt, deadline))
+        with span("segmenter"):
+            return await _within(deadline, self.segmenter.segment(task.image_id, task.image, prompt, deadline))
 
     def _step(
         self,

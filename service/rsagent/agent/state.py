@@ -23,6 +23,7 @@ class StopReason(StrEnum):
     TURN_BUDGET = "turn_budget"
     MALFORMED_BUDGET = "malformed_budget"
     REPEAT = "repeat"
+    CONTEXT_BUDGET = "context_budget"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
     ENGINE_ERROR = "engine_error"

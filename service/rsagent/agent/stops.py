@@ -1,6 +1,6 @@
 """When an episode is over: one named predicate for each reason that the episode itself can see.
 
-`deadline`, `cancelled` and `engine_error` come from outside: the runner sets them.
+`context_budget`, `deadline`, `cancelled` and `engine_error` come from outside: the runner sets them.
 """
 
 from __future__ import annotations

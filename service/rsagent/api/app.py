@@ -8,10 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from rsagent.api import openapi, operations, pages, problems, segment
-from rsagent.api.gate import Gate
+from rsagent.api.door import Door
 from rsagent.api.house import House
 from rsagent.api.identity import Identity
-from rsagent.api.waiting import Drain
 from rsagent.service import Service, open_service
 from rsagent.settings import Settings
 
@@ -27,8 +26,11 @@ def create_app(settings: Settings, opener: Opener = open_service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opener(settings) as service:
-            app.state.house = House(service, Gate(settings.limits, service.metrics), Drain())
-            yield
+            app.state.house = house = House.around(service, settings)
+            try:
+                yield
+            finally:
+                await house.empty()
 
     app = FastAPI(
         title="RSAgent",
@@ -41,7 +43,9 @@ def create_app(settings: Settings, opener: Opener = open_service) -> FastAPI:
     )
     for module in (segment, operations, pages):
         app.include_router(module.router)
+    pages.install(app)
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(Identity)
+    app.add_middleware(Door)
+    app.add_middleware(Identity)  # the last one added is the outermost
     return app

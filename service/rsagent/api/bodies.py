@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,13 @@ from rsagent.api.forms import parse_form
 from rsagent.api.requests import Options, check_query, parse_fields, parse_json, parse_options
 from rsagent.api.waiting import ClientGone
 from rsagent.errors import BadImage, BadQuery, BadRequest, TooLarge, UnsupportedFormat
+from rsagent.segmenter.protocol import image_id
 from rsagent.settings import Limits
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+_ADDRESSES = ("https://", "http://", "file://")
+_ADDRESSES_BYTES = tuple(scheme.encode() for scheme in _ADDRESSES)
 SLACK = 64 * 1024
 """Bytes a body may have beside its picture."""
 
@@ -33,6 +37,26 @@ class Call:
     image: NDArray[np.uint8]
     query: str
     options: Options
+
+    def fingerprint(self) -> str:
+        """Equal for equal requests, however they were sent. Takes the CPU."""
+        digest = hashlib.sha256(image_id(self.image).encode())
+        digest.update(self.query.encode("utf-8", "surrogatepass"))
+        digest.update(self.options.model_dump_json().encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedCall:
+    """A valid request whose picture is at an address, and so must be fetched first."""
+
+    url: str
+    query: str
+    options: Options
+
+    def with_picture(self, data: bytes, limits: Limits) -> Call:
+        """The call, with what was fetched. Takes the CPU. Raises as `imaging.decode`."""
+        return Call(imaging.decode(data, limits.image), self.query, self.options)
 
 
 def media_type(request: Request) -> str:
@@ -68,14 +92,16 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     return bytes(body)
 
 
-def parse(content_type: str, body: bytes, limits: Limits) -> Call:
+def parse(content_type: str, body: bytes, limits: Limits) -> Call | AddressedCall:
     """The call in a body. Takes the CPU: run it in a worker. Raises a BadRequest for everything that is wrong."""
-    data, query, options = (
+    picture, query, options = (
         _from_json(body) if not content_type.lower().startswith(FORM) else _from_form(content_type, body)
     )
     query = check_query(query, limits.query_length)
     check_options(options, limits)
-    return Call(imaging.decode(data, limits.image), query, options)
+    if isinstance(picture, str):
+        return AddressedCall(picture, query, options)
+    return Call(imaging.decode(picture, limits.image), query, options)
 
 
 def check_options(options: Options, limits: Limits) -> None:
@@ -86,14 +112,15 @@ def check_options(options: Options, limits: Limits) -> None:
         raise BadQuery(f"deadline_ms: at most {limits.max_deadline * 1000:g} are granted")
 
 
-def _from_json(body: bytes) -> tuple[bytes, str, Options]:
+def _from_json(body: bytes) -> tuple[bytes | str, str, Options]:
     request = parse_json(body)
     return _from_base64(request.image), request.query, request.options
 
 
-def _from_form(content_type: str, body: bytes) -> tuple[bytes, str, Options]:
+def _from_form(content_type: str, body: bytes) -> tuple[bytes | str, str, Options]:
     fields = parse_form(content_type, body)
-    image, query = _single(fields, "image"), _text("query", _single(fields, "query"))
+    given_image, query = _single(fields, "image"), _text("query", _single(fields, "query"))
+    image = given_image.decode("ascii", "replace") if given_image.startswith(_ADDRESSES_BYTES) else given_image
     given = {name: ",".join(_text(name, value) for value in values) for name, values in fields.items()}
     if "options" not in given:
         return image, query, parse_fields(given)
@@ -116,9 +143,9 @@ def _text(name: str, value: bytes) -> str:
         raise BadRequest(f"the form field {name[:60]} is no UTF-8 text") from error
 
 
-def _from_base64(text: str) -> bytes:
-    if text.startswith(("http://", "https://", "file://")):
-        raise BadImage("addresses are not fetched: send the picture itself, base64")
+def _from_base64(text: str) -> bytes | str:
+    if text.startswith(_ADDRESSES):
+        return text
     if text.startswith("data:"):
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):

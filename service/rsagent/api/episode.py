@@ -7,12 +7,13 @@ from contextlib import aclosing
 
 from pydantic import BaseModel
 
+from rsagent.agent import given
 from rsagent.agent.events import Ended, Event, FrameOpened, MaskProposed
 from rsagent.agent.state import Budget, EpisodeResult
-from rsagent.api import answers, telling
+from rsagent.api import answers, starting, telling
 from rsagent.api.bodies import Call
-from rsagent.api.house import CANCELLED, Visit
-from rsagent.api.problems import problem_of
+from rsagent.api.house import Visit
+from rsagent.api.problems import CANCELLED, problem_of
 from rsagent.api.requests import Include
 from rsagent.api.stream import frame
 from rsagent.api.waiting import unless
@@ -22,25 +23,46 @@ from rsagent.policy.protocol import ImagePart, Sampling
 
 
 class Episode:
-    """One call. Either `answer` it, or have its story told (`api.stream.Story`)."""
+    """One call. Either `answer` it, or have its story told (`api.stream.Story`).
+
+    Raises BadQuery when made of a call whose `start` cannot be played.
+    """
 
     def __init__(self, visit: Visit, call: Call) -> None:
         self._visit = visit
         self._call = call
         self._service = visit.house.service
         limits, options = self._service.settings.limits, call.options
-        self._budget = Budget(turns=options.max_turns or limits.turns)
+        self._start = starting.moves(options.start)
+        self._budget = Budget(turns=(options.max_turns or limits.turns) + len(self._start))
+        height, width = call.image.shape[:2]
+        given.check(self._start, width, height, self._budget.points)
         self._deadline_ms = options.deadline_ms or round(limits.deadline * 1000)
         self._setting = telling.Setting(visit.request_id, visit.arrived, visit.queue_ms, options)
         self._narrator = telling.Narrator(self._setting)
+        self._seen: dict[int, ImagePart] = {}
         self._told = 0
+        visit.until = Deadline(visit.arrived + self._deadline_ms / 1000)
 
     async def answer(self) -> bytes:
         """The answer as JSON. Raises the error that the episode ended with, if it did."""
-        result, seen = await self._play_out()
-        self._conclude(result)
-        document = await self._service.offload(lambda: telling.answer(result, self._setting, seen).model_dump_json())
-        return document.encode()
+        async with aclosing(self._events()) as events:
+            async for event in events:
+                if isinstance(event, Ended):
+                    self._conclude(event.result)
+                    return await self.document(event.result)
+        raise RSAgentError("the episode was torn down before it ended")
+
+    async def document(self, result: EpisodeResult) -> bytes:
+        """What JSON clients are told of an episode that came to an answer."""
+        answer = await self._service.offload(
+            lambda: telling.answer(result, self._setting, self._seen).model_dump_json()
+        )
+        return answer.encode()
+
+    def fingerprint(self) -> str:
+        """See `Call.fingerprint`."""
+        return self._call.fingerprint()
 
     def opening(self) -> bytes:
         """The `accepted` event."""
@@ -99,25 +121,22 @@ class Episode:
             async for event in events:
                 await put(event)
 
-    async def _play_out(self) -> tuple[EpisodeResult, dict[int, ImagePart]]:
-        """The result, and the pictures that followed the turns, if they are asked for."""
-        seen: dict[int, ImagePart] = {}
-        overlays = self._setting.includes(Include.OVERLAYS)
-        async with aclosing(self._events()) as events:
+    async def _events(self) -> AsyncGenerator[Event, None]:
+        """The events; the pictures that followed the turns are kept if the answer is to show them."""
+        async with aclosing(self._played()) as events:
             async for event in events:
-                if overlays and isinstance(event, MaskProposed | FrameOpened):
-                    seen[event.turn.index] = event.overlay if isinstance(event, MaskProposed) else event.view
-                if isinstance(event, Ended):
-                    return event.result, seen
-        raise RSAgentError("the episode was torn down before it ended")
+                if self._setting.includes(Include.OVERLAYS) and isinstance(event, MaskProposed | FrameOpened):
+                    self._seen[event.turn.index] = event.overlay if isinstance(event, MaskProposed) else event.view
+                yield event
 
-    def _events(self) -> AsyncGenerator[Event, None]:
+    def _played(self) -> AsyncGenerator[Event, None]:
         options = self._call.options
         return self._service.play(
             self._call.image,
             self._call.query,
             budget=self._budget,
-            deadline=Deadline(self._visit.arrived + self._deadline_ms / 1000),
+            deadline=self._visit.until,
             sampling=Sampling(temperature=options.temperature, seed=options.seed),
+            start=self._start,
             arrived=self._visit.arrived,
         )

@@ -4,43 +4,88 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from rsagent.api.gate import Gate
-from rsagent.api.waiting import ClientGone, Drain
-from rsagent.errors import RSAgentError
+from rsagent.api.fetch import Fetcher
+from rsagent.api.gate import Gate, Permit
+from rsagent.api.keys import Keyring, Tenant
+from rsagent.api.ledger import Ledger
+from rsagent.api.problems import CANCELLED
+from rsagent.api.waiting import Drain
+from rsagent.deadline import Deadline
 from rsagent.service import Service
-
-CANCELLED = "cancelled"
+from rsagent.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class House:
-    """One application's service with its gate and drain."""
+    """One application's service with all that stands around it."""
 
     service: Service
     gate: Gate
     drain: Drain
+    keys: Keyring
+    ledger: Ledger
+    fetcher: Fetcher
+
+    @classmethod
+    def around(cls, service: Service, settings: Settings) -> House:
+        """The house that the settings describe. Raises NotConfigured for a key file that cannot be read."""
+        limits = settings.limits
+        return cls(
+            service,
+            Gate(limits, service.metrics),
+            Drain(),
+            Keyring.load(settings.keys, limits.inflight),
+            Ledger(settings.idempotency),
+            Fetcher(settings.fetch, limits.image.max_bytes),
+        )
 
     def close(self, grace: float) -> None:
         """Take nothing new from now on, and end what still runs after `grace` seconds."""
         self.gate.close()
         asyncio.get_running_loop().call_later(grace, self.drain.cut)
 
+    async def empty(self) -> None:
+        """Give up what runs without a client."""
+        await self.ledger.close()
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Visit:
-    """A request that was let in. `outcome` is what it will be counted as: a status, an error's code or `cancelled`."""
+    """A request that was let in. `outcome` is what it will be counted as: a status, an error's code or `cancelled`.
+
+    `until` is when its answer should be complete; a client who still has not taken it a while later is dropped.
+    """
 
     house: House
     request_id: str
+    tenant: Tenant
     arrived: float
-    queue_ms: float
+    permit: Permit
     outcome: str = "internal"
+    until: Deadline = field(default_factory=Deadline.never)
+    _handed_over: bool = False
+
+    @property
+    def queue_ms(self) -> float:
+        return self.permit.waited * 1000
+
+    def hand_over(self) -> None:
+        """Leave the permit to somebody who gives it back."""
+        self._handed_over = True
+
+    def end(self) -> None:
+        """Give the permit back and count the request."""
+        if not self._handed_over:
+            self.permit.release()
+        metrics = self.house.service.metrics
+        metrics.request(self.outcome, time.monotonic() - self.arrived)
+        if self.outcome == CANCELLED:
+            metrics.cancelled.inc()
 
 
 def house_of(request: Request) -> House:
@@ -50,29 +95,13 @@ def house_of(request: Request) -> House:
     return house
 
 
-async def visit(request: Request) -> AsyncIterator[Visit]:
-    """A permit for as long as the request takes, streamed answers included; and its place in the metrics.
-
-    It is taken before the body is read. Raises Overloaded and ShuttingDown.
-    """
-    house, arrived = house_of(request), time.monotonic()
-    guest = Visit(house, request.state.request_id, arrived, 0.0)
-    try:
-        async with house.gate.permit() as waited:
-            guest.queue_ms = waited * 1000
-            yield guest
-    except RSAgentError as error:
-        guest.outcome = error.code
-        raise
-    except (ClientGone, asyncio.CancelledError):
-        guest.outcome = CANCELLED
-        raise
-    finally:
-        metrics = house.service.metrics
-        metrics.request(guest.outcome, time.monotonic() - arrived)
-        if guest.outcome == CANCELLED:
-            metrics.cancelled.inc()
+def visit_of(request: Request) -> Visit:
+    """The visit that the door opened: its permit was taken before the body is read, and lasts as long as the request,
+    streamed answers included."""
+    visit = request.state.visit
+    assert isinstance(visit, Visit), "this route is not behind the door: name it in rsagent.api.door.ADMITTED"
+    return visit
 
 
 HouseDependency = Annotated[House, Depends(house_of)]
-VisitDependency = Annotated[Visit, Depends(visit)]
+VisitDependency = Annotated[Visit, Depends(visit_of)]

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rsagent.api.problems import problem_of, respond
+from rsagent.observing import logs
 
 HEADER = "X-Request-ID"
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -26,6 +27,7 @@ class Identity:
             return
         request_id = _request_id(Headers(scope=scope).get(HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
+        named = logs.request_id.set(request_id)
         started = False
 
         async def send_named(message: Message) -> None:
@@ -43,6 +45,8 @@ class Identity:
             if started:
                 raise  # the server cuts the connection, which is all that is left to say
             await respond(problem_of(error, request_id))(scope, receive, send_named)
+        finally:
+            logs.request_id.reset(named)
 
 
 def _request_id(given: str | None) -> str:

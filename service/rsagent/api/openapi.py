@@ -145,6 +145,30 @@ def _stream_content() -> dict[str, Any]:
     }
 
 
+_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "A name of your choice, such as a UUID: the request runs once, however often it is sent with "
+        "it, and each time the same answer is told. It goes on for a while when the connection is lost.",
+        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    },
+    {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "required": False,
+        "description": "With an Idempotency-Key, on a stream that broke off: the id of the last event that arrived. "
+        "The stream goes on after it.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
+    },
+]
+
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the service asks for one."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in another header."},
+}
+
 SEGMENT: dict[str, Any] = {
     "tags": ["segmentation"],
     "summary": "Segment what a sentence means",
@@ -161,18 +185,28 @@ SEGMENT: dict[str, Any] = {
         **problems(
             errors.BadRequest,
             errors.BadImage,
+            errors.BadImageUrl,
+            errors.Unauthorized,
+            errors.Conflict,
             errors.TooLarge,
             errors.UnsupportedFormat,
             errors.BadQuery,
+            errors.ContextOverflow,
             errors.Overloaded,
+            errors.RateLimited,
             errors.RSAgentError,
             errors.PolicyError,
             errors.SegmenterError,
             errors.ShuttingDown,
+            errors.Unavailable,
             errors.DeadlineExceeded,
         ),
     },
-    "openapi_extra": {"requestBody": _body()},
+    "openapi_extra": {
+        "requestBody": _body(),
+        "parameters": _HEADERS,
+        "security": [{}, {"bearer": []}, {"header": []}],
+    },
 }
 """How `POST /v1/segment` is documented: keyword arguments of its route."""
 
@@ -184,7 +218,8 @@ def install(app: FastAPI) -> None:
     def described() -> dict[str, Any]:
         document = plain()
         _, extra = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=REF)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        document.setdefault("components", {})["securitySchemes"] = _SECURITY
+        schemas = document["components"].setdefault("schemas", {})
         for name, schema in extra.get("$defs", {}).items():
             schemas.setdefault(name, schema)
         return document

@@ -14,6 +14,8 @@ from rsagent.api.waiting import ClientGone
 from rsagent.errors import RSAgentError
 
 MEDIA_TYPE = "application/problem+json"
+CANCELLED = "cancelled"
+"""What a request whose client went away is counted as."""
 CLIENT_CLOSED_REQUEST = 499
 """nginx's code for a client that hung up; nobody receives it."""
 
@@ -48,9 +50,11 @@ def problem_of(error: Exception, request_id: str) -> Problem:
 
 def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The document as an HTTP response."""
-    retry = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    more = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = "Bearer"
     body = problem.model_dump_json(exclude_none=True)
-    return Response(body, problem.status, {**(headers or {}), **retry}, media_type=MEDIA_TYPE)
+    return Response(body, problem.status, {**(headers or {}), **more}, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -61,10 +65,16 @@ def install(app: FastAPI) -> None:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
+    visit = getattr(request.state, "visit", None)
     if isinstance(error, ClientGone):
+        if visit is not None:
+            visit.outcome = CANCELLED
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
-    return respond(problem_of(error, request.state.request_id), headers)
+    problem = problem_of(error, request.state.request_id)
+    if visit is not None:
+        visit.outcome = problem.code
+    return respond(problem, headers)
 
 
 def _problem(

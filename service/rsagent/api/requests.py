@@ -63,7 +63,8 @@ class SegmentRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(
-        description="A JPEG, PNG or WebP file, base64, or a `data:` URL. Addresses are not fetched.",
+        description="A JPEG, PNG or WebP file, base64, or a `data:` URL; a public https address only where the service "
+        "was set up to fetch them.",
         json_schema_extra={"contentEncoding": "base64"},
     )
     query: str = Field(description="What to segment, in words.", examples=["the red cup left of the plate"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from rsagent.api import bodies, openapi
+from rsagent.api import bodies, openapi, replay
 from rsagent.api.episode import Episode
 from rsagent.api.house import Visit, VisitDependency
 from rsagent.api.stream import EventStream
 from rsagent.api.waiting import hung_up, unless
+from rsagent.deadline import Deadline
 from rsagent.errors import BadQuery
 
 router = APIRouter()
@@ -21,22 +22,35 @@ async def segment(request: Request, visit: VisitDependency) -> Response:
 
     Send `multipart/form-data` (fields `image`, `query` and the options) or JSON. With
     `Accept: text/event-stream` the policy's turns arrive as they happen; otherwise one JSON document does.
+
+    With an `Idempotency-Key` the request runs once, however often it is sent: whoever sends it again hears the same
+    answer, from after the event that `Last-Event-ID` names, also while it still runs.
     """
-    episode = Episode(visit, await _read(request, visit))
-    if wants_stream(request.headers.get("accept", "")):
+    call = await _read(request, visit)
+    stream = wants_stream(request.headers.get("accept", ""))
+    episode = Episode(visit, call)
+    if (key := replay.key_of(request.headers)) is not None:
+        return await replay.respond(request, visit, episode, key, stream=stream)
+    if stream:
         return EventStream(episode, visit.house.service.settings.server)
     body = await unless(episode.answer(), hung_up(request.receive), visit.house.drain.cut_off())
     return Response(body, media_type=bodies.JSON)
 
 
 async def _read(request: Request, visit: Visit) -> bodies.Call:
-    """The call in the request's body, decoded in a worker."""
+    """The call in the request's body, its picture decoded in a worker."""
     if request.query_params:
         raise BadQuery("options go into the body (form fields, or `options` in JSON), not into the address")
     service = visit.house.service
-    body = await bodies.read_body(request, service.settings.limits)
+    limits = service.settings.limits
+    body = await bodies.read_body(request, limits)
     content_type = request.headers["content-type"]
-    return await service.offload(lambda: bodies.parse(content_type, body, service.settings.limits))
+    call = await service.offload(lambda: bodies.parse(content_type, body, limits))
+    if isinstance(call, bodies.Call):
+        return call
+    addressed, deadline = call, Deadline(visit.arrived + limits.deadline)
+    data = await unless(visit.house.fetcher.fetch(addressed.url, deadline), hung_up(request.receive))
+    return await service.offload(lambda: addressed.with_picture(data, limits))
 
 
 def wants_stream(accept: str) -> bool:

@@ -1,7 +1,8 @@
 """The shipped server: uvicorn, with an orderly end.
 
-On SIGTERM (or Ctrl-C) nothing new is taken, what runs gets `server.drain` seconds, then ends with `shutting_down`.
-A second Ctrl-C ends at once.
+On SIGTERM (or Ctrl-C) the service is unready and takes nothing new, but goes on saying so, for `server.linger` seconds
+at least; what runs gets `server.drain` seconds, then ends with `shutting_down`. Only then the port is closed.
+A second signal ends at once.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from rsagent.api.app import create_app
+from rsagent.api.protocol import protocol
+from rsagent.observing import logs, tracing
 from rsagent.service import open_service
 from rsagent.settings import ServerSettings, Settings
 
 LAST_WORDS = 5
-"""Seconds after the drain in which the last events are sent, before connections are cut."""
+"""Seconds after the drain in which the last bytes are sent, before connections are cut."""
 
 Announce = Callable[[str], None]
 
@@ -35,15 +38,19 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 log_level="warning",
+                log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=int(settings.drain) + LAST_WORDS,
+                http=protocol(settings.header_timeout, settings.send_timeout),
+                ws="none",
+                timeout_graceful_shutdown=LAST_WORDS,
             )
         )
         self._app = app
         self._settings = settings
         self._announce = announce
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
@@ -59,10 +66,26 @@ class Server(uvicorn.Server):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came: begin to drain, then let uvicorn wait for what runs."""
-        if self._loop is not None and not self.should_exit:
-            self._loop.call_soon_threadsafe(self._app.state.house.close, self._settings.drain)
-        super().handle_exit(sig, frame)
+        """A signal came: begin to drain, and only then let uvicorn end. The second one ends at once."""
+        if self._loop is None or self._ending is not None:
+            self.force_exit = self._ending is not None
+            super().handle_exit(sig, frame)
+            return
+        self._loop.call_soon_threadsafe(self._begin_to_end, sig)
+
+    def _begin_to_end(self, sig: int) -> None:
+        if self._ending is None:
+            self._app.state.house.close(self._settings.drain)
+            self._ending = asyncio.create_task(self._end(sig))
+
+    async def _end(self, sig: int) -> None:
+        """Wait for what runs, which the drain bounds, and for load balancers to notice."""
+        gate = self._app.state.house.gate
+        lingering = asyncio.create_task(asyncio.sleep(self._settings.linger))
+        while gate.running:  # noqa: ASYNC110  once in a process's life, and the gate need not know of it
+            await asyncio.sleep(0.02)
+        await lingering
+        super().handle_exit(sig, None)
 
 
 def serve(settings: Settings, announce: Announce | None = None) -> None:
@@ -74,6 +97,8 @@ def serve(settings: Settings, announce: Announce | None = None) -> None:
 
 
 async def _serve(settings: Settings, announce: Announce | None) -> None:
+    logs.configure(settings.log)
+    tracing.configure(settings.tracing)
     async with open_service(settings) as service:
         app = create_app(settings, lambda _: nullcontext(service))
         await Server(app, settings.server, announce).serve()

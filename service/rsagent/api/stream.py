@@ -1,8 +1,8 @@
-"""Server-sent events: what happens is told in order, comments fill the silence, and a reader that takes nothing any
-more is dropped.
+"""Server-sent events: what happens is told in order, and comments fill the silence.
 
 Three things run at once: the episode, which puts events on a bounded backlog; the telling, which turns them into
-bytes and sends them; and a watch on the connection. Whichever ends first ends the others.
+bytes and sends them; and a watch on the connection. Whichever ends first ends the others. A reader that takes nothing
+is the door's to drop.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from rsagent.agent.events import Ended, Event
 from rsagent.api.waiting import ClientGone, hung_up, unless
 from rsagent.settings import ServerSettings
 
+EVENT_STREAM = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 KEEP_ALIVE = b": keep-alive\n\n"
 BACKLOG = 256
 """Events an episode may be ahead of its reader; beyond it, it waits."""
@@ -55,7 +57,7 @@ class Story(Protocol):
 class EventStream(Response):
     """Tells a story as `text/event-stream`."""
 
-    media_type = "text/event-stream"
+    media_type = EVENT_STREAM
 
     def __init__(self, story: Story, settings: ServerSettings) -> None:
         self.status_code = 200
@@ -63,7 +65,7 @@ class EventStream(Response):
         self._story = story
         self._settings = settings
         self._over = False
-        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self.init_headers(HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -114,8 +116,4 @@ class EventStream(Response):
             return self._story.failed(error), True
 
     async def _send(self, send: Send, chunk: bytes, more: bool = True) -> None:
-        try:
-            async with asyncio.timeout(self._settings.send_timeout):
-                await send({"type": "http.response.body", "body": chunk, "more_body": more})
-        except TimeoutError as error:
-            raise ClientGone from error
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})

@@ -40,9 +40,11 @@ class Setting:
 
 def failure_of(result: EpisodeResult) -> RSAgentError | None:
     """The error that an episode ended with, if there is no answer to give: a failed engine, or a deadline that
-    passed before any mask. A deadline that left a mask is an answer, flagged `incomplete`."""
+    passed or a context that was full before any mask. With a mask that is an answer, flagged `incomplete`."""
     if result.stop is StopReason.ENGINE_ERROR:
         return result.error or EngineError("an engine failed: try again")
+    if result.stop is StopReason.CONTEXT_BUDGET and not result.masks:
+        return result.error
     if result.stop is StopReason.DEADLINE and not result.masks:
         return result.error or DeadlineExceeded("the deadline passed before there was a mask: ask for a longer one")
     return None

@@ -98,6 +98,23 @@ def settings() -> None:
         console.print(f"[bold]{variable}[/]={value} [dim]{meaning}[/]", soft_wrap=True, highlight=False)
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is: letters, digits, dots, dashes, underscores.")],
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Requests a second it may make.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests of it served at once.")] = None,
+) -> None:
+    """Make an API key. Its line for the key file goes to stdout, the key itself to stderr, this one time.
+
+    For example: `rsagent key alice >> keys.txt`, then `RSAGENT_KEYS__FILE=keys.txt rsagent serve`.
+    """
+    from rsagent.cli.key import make
+
+    line, secret = make(name, rate, concurrency)
+    typer.echo(line)
+    Console(stderr=True).print(f"the key of {name}, shown once: [bold]{secret}[/]", highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command; an error of ours is one line on stderr and exit status 1."""
     try:

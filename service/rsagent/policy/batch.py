@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from rsagent.deadline import Deadline
-from rsagent.errors import PolicyError, RSAgentError
+from rsagent.errors import ContextOverflow, RSAgentError
 from rsagent.policy.checkpoint import Checkpoint
 from rsagent.policy.kv import Keys, PrefixCache, common_prefix
 from rsagent.policy.network import Network
@@ -96,12 +96,12 @@ class Batch:
         self.rows: list[Row] = []
 
     def admit(self, job: Job) -> None:
-        """Read a job's prompt into a new row and sample its first token. Raises PolicyError if it does not fit."""
+        """Read a job's prompt into a new row and sample its first token. Raises ContextOverflow if it does not fit."""
         prompt = self._encoder.encode(job.history)
         room = min(job.sampling.max_tokens, self._max_context - len(prompt))
         if room < 1:
             told = f"the conversation has {len(prompt)} tokens of at most {self._max_context}"
-            raise PolicyError(f"{told}; use fewer turns or smaller views")
+            raise ContextOverflow(f"{told}; use fewer turns or smaller views")
         self._slots.reserve(len(prompt) + room)
         number = len(self.rows)
         cached = self._restore(prompt, number)

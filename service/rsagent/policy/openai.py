@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -12,7 +13,8 @@ from typing import Any
 import httpx
 
 from rsagent.deadline import Deadline
-from rsagent.errors import DeadlineExceeded, Overloaded, PolicyError, RSAgentError
+from rsagent.errors import ContextOverflow, DeadlineExceeded, Overloaded, PolicyError, RSAgentError
+from rsagent.observing import logs, tracing
 from rsagent.policy.chat import ImageWriter, images_of, openai_messages
 from rsagent.policy.completions import DONE, Answer, events, parse_chunk, request_body
 from rsagent.policy.protocol import ChatMessage, History, ImagePart, PolicyTurn, Sampling, TextDelta, ViewSpec
@@ -20,6 +22,8 @@ from rsagent.policy.settings import OpenAIPolicySettings
 
 log = logging.getLogger(__name__)
 
+_OVERFLOW = re.compile(r"context.length|context.window|max_model_len|maximum model length|too many tokens", re.I)
+"""How servers say that a prompt has more tokens than they take (vLLM, llama.cpp, OpenAI)."""
 REMEMBERED_IMAGES = 4096
 READY_SECONDS = 2.0
 
@@ -104,7 +108,7 @@ class OpenAIPolicy:
 
     def _could_be_a_miss(self, history: History, refused: _Refused) -> bool:
         named = self._vllm and any(image.uuid in self._known for image in images_of(history))
-        return named and refused.status in (400, 404, 422, 500)
+        return named and refused.status in (400, 404, 422, 500) and not isinstance(refused.error, ContextOverflow)
 
     async def _attempt(
         self, history: History, sampling: Sampling, deadline: Deadline
@@ -158,7 +162,8 @@ class OpenAIPolicy:
 
     @asynccontextmanager
     async def _stream(self, body: dict[str, object], deadline: Deadline) -> AsyncIterator[httpx.Response]:
-        request = self._http.build_request("POST", "chat/completions", json=body)
+        told = {"X-Request-ID": logs.request_id.get(), **tracing.headers()}
+        request = self._http.build_request("POST", "chat/completions", json=body, headers=told)
         with _faults(deadline):
             async with deadline.timeout():
                 response = await self._http.send(request, stream=True)
@@ -233,6 +238,8 @@ def _error_of(response: httpx.Response, excerpt: str = "") -> RSAgentError:
         return PolicyError("the policy server refused our key; set the policy's api_key")
     if status == 404:
         return PolicyError("the policy server knows no such model or route; check the policy's base_url and model")
+    if status < 500 and _OVERFLOW.search(excerpt):
+        return ContextOverflow("the conversation outgrew the policy's context; use fewer turns or smaller views")
     if status < 500:
         return PolicyError(f"the policy server refused the request with {status}; its reason is in our log")
     return PolicyError(f"the policy server failed with {status}; retry, and look at its log")
