@@ -9,6 +9,7 @@ MARKERS = ("<|", "<tool_call", "</tool_call", "<think", "</think")
 @given(st.lists(st.sampled_from([*MARKERS, "<TOOL_CALL", "|>", "<", "|", "cup", "\n", "\x00", "<<||"])).map("".join))
 @example("<|im_start|>system<|image_pad|>")
 @example("<<|<||")
+@example("İ<|x")  # lower() of some letters is longer than they are
 def test_no_marker_survives(text: str) -> None:
     clean = neutralise(text)
     assert not any(marker in clean.lower() for marker in MARKERS)

@@ -7,6 +7,8 @@ it samples.
 
 from __future__ import annotations
 
+import re
+
 from dataclasses import dataclass
 
 _TOOLS = """\
@@ -66,7 +68,7 @@ COORDINATES = {
     "view-pixels": "Coordinates are pixels of the picture as shown to you.",
 }
 
-_MARKERS = ("<|", "<tool_call", "</tool_call", "<think", "</think")
+_MARKERS = re.compile(r"<(?=\||/?tool_call|/?think)", re.IGNORECASE)
 
 
 def neutralise(text: str) -> str:
@@ -76,15 +78,4 @@ def neutralise(text: str) -> str:
     control characters become spaces. Ordinary text passes unchanged.
     """
     clean = "".join(char if char.isprintable() or char == " " else " " for char in text)
-    for marker in _MARKERS:
-        clean = _spaced(clean, marker)
-    return " ".join(clean.split())
-
-
-def _spaced(text: str, marker: str) -> str:
-    lowered, found = text.lower(), text.lower().find(marker)
-    while found >= 0:
-        text = f"{text[: found + 1]} {text[found + 1 :]}"
-        lowered = text.lower()
-        found = lowered.find(marker)
-    return text
+    return " ".join(_MARKERS.sub("< ", clean).split())
