@@ -5,21 +5,41 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from rsagent import examples
 from rsagent.api.openapi import not_found
 
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The pages hold everything they need; nothing is loaded from elsewhere."""
+"""Everything comes from this server, nothing inline is run, and the pages may be put into no other page."""
+
+HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
+"""`no-cache`: kept, but asked for again, so that an upgraded service is not shown by an old page."""
 
 router = APIRouter(tags=["examples"])
+
+
+class _Static(StaticFiles):
+    """What the pages are made of."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, or 304 where the browser has it."""
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+def install(app: FastAPI) -> None:
+    """Serve what the pages are made of, under /static."""
+    app.mount("/static", _Static(packages=[("rsagent.api", "static")]), name="static")
 
 
 class ExampleDocument(BaseModel):
@@ -34,13 +54,13 @@ class ExampleDocument(BaseModel):
 @router.get("/", include_in_schema=False)
 async def index() -> HTMLResponse:
     """A page to try the service on."""
-    return HTMLResponse(_page("index.html"), headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(_page("index.html"), headers=HEADERS)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """The API's documentation, drawn from /openapi.json by the page itself: it needs no network."""
-    return HTMLResponse(_page("docs.html"), headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(_page("docs.html"), headers=HEADERS)
 
 
 @router.get("/v1/examples")
