@@ -8,7 +8,6 @@ it samples.
 from __future__ import annotations
 
 import re
-
 from dataclasses import dataclass
 
 _TOOLS = """\

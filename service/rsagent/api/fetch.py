@@ -138,7 +138,7 @@ class Fetcher:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise _Turned("a compressed answer, which may be of any size")
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > self._max_bytes:
                 raise TooLarge(f"the picture at this address has more than {self._max_bytes:,} bytes")

@@ -92,6 +92,9 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._recordings)
 
+    def __getitem__(self, name: Name) -> Recording:
+        return self._recordings[name]
+
     def open(self, name: Name, fingerprint: str, perform: Perform) -> tuple[Recording, bool]:
         """The recording of that name, and whether it is a new one, which `perform` now plays.
 

@@ -21,7 +21,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 BLOT = "[secret]"
 _SECRETS = re.compile(
-    r"(?P<keep>\bbearer\s+|\bbasic\s+|\b(?:x-)?api[_-]?key['\"]?\s*[:=]\s*['\"]?|://[^/\s:@]*:)"
+    r"(?P<keep>\bbearer\s+|\bbasic\s+|\b(?:x-)?api[_-]?key['\"]?\s*[:=]\s*['\"]?|://[^/\s:@]*:(?=[^/\s@]+@))"
     r"[^\s'\",;@]+|\brsa_[\w-]{20,}",
     re.IGNORECASE,
 )

@@ -1,0 +1,132 @@
+"""Rule 5: a peer who reads or sends slowly is bounded in time and in memory, and holds no place meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, call, on_air
+
+from rsagent.api.protocol import MAX_HEAD
+from rsagent.policy.fake import ScriptedPolicy
+from rsagent.policy.protocol import History
+
+
+def talkative(history: History) -> str:
+    """A long thought: about a megabyte of events a turn."""
+    box = [len(history), len(history), 900, 900]
+    return "<think>" + "word " * 2000 + call("segment", bbox_2d=box).removeprefix("<think>")
+
+
+async def post(stage: Stage, peer: socket.socket, accept: str, **fields: str) -> None:
+    """A request on a socket with small buffers, so that little of the answer hides in the kernel."""
+    stage.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.setblocking(False)
+    form: Any = {"data": {"query": "x", **fields}, "files": {"image": ("p", PNG)}}
+    request = stage.client.build_request("POST", "/v1/segment", headers={"Accept": accept}, **form)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    host, port = address(stage)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(peer, (host, port))
+    await loop.sock_sendall(peer, f"POST /v1/segment HTTP/1.1\r\n{head}\r\n".encode() + await request.aread())
+
+
+def address(stage: Stage) -> tuple[str, int]:
+    host, port = stage.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+async def disconnected(stage: Stage) -> None:
+    """The server has let go of the connection and of what it buffered for it."""
+    assert stage.server is not None
+    async with asyncio.timeout(10):
+        while any(
+            each.cycle.response_complete is False or each.transport.get_write_buffer_size()
+            for each in stage.server.server_state.connections
+            if each.cycle
+        ):
+            await asyncio.sleep(0.05)
+
+
+async def sip(peer: socket.socket) -> None:
+    """Read a byte now and then."""
+    while await asyncio.get_running_loop().sock_recv(peer, 1):
+        await asyncio.sleep(0.02)
+
+
+async def test_a_sipping_reader_of_a_stream_is_dropped_and_frees_its_place() -> None:
+    policy = ScriptedPolicy(talkative, piece=1)
+    settings = {"server": {"send_timeout": 0.5}, "limits": {"max_turns": 500}}
+    async with on_air(Cast(policy=policy, settings=settings)) as stage:
+        with socket.socket() as peer:
+            await post(stage, peer, "text/event-stream", max_turns="500")
+            sipping = asyncio.create_task(sip(peer))
+            async with asyncio.timeout(30):
+                while not stage.metric("cancelled_total"):
+                    await asyncio.sleep(0.02)
+            await stage.quiet()
+            assert policy.started < 8, "the episode never ran far ahead of its reader"
+            await disconnected(stage)
+            sipping.cancel()
+            await asyncio.gather(sipping, return_exceptions=True)
+
+
+async def test_a_deaf_reader_of_a_long_document_holds_no_place_and_is_cut_off() -> None:
+    policy = ScriptedPolicy(lambda history: talkative(history) if len(history) < 40 else FINISH)
+    settings = {"server": {"send_timeout": 0.5}, "limits": {"max_turns": 100, "turns": 100}}
+    async with on_air(Cast(policy=policy, settings=settings)) as stage:
+        with socket.socket() as peer:
+            await post(stage, peer, "application/json", max_turns="40")
+            async with asyncio.timeout(30):
+                while not stage.metric("request_seconds_count"):
+                    await asyncio.sleep(0.02)
+            await stage.quiet()
+            await disconnected(stage)
+
+
+async def test_a_reader_who_takes_some_of_everything_still_has_an_end() -> None:
+    """Each piece is taken in time, but the whole takes longer than the request had."""
+    policy = ScriptedPolicy(talkative, piece=1, piece_delay=0.001)
+    settings = {"server": {"send_timeout": 0.4}, "limits": {"max_turns": 500}}
+    async with on_air(Cast(policy=policy, settings=settings)) as stage:
+        with socket.socket() as peer:
+            await post(stage, peer, "text/event-stream", max_turns="500", deadline_ms="600")
+            async with asyncio.timeout(20):
+                while not stage.metric("request_seconds_count"):
+                    await asyncio.sleep(0.02)
+            await stage.quiet()
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /v1/segment HTTP/1.1\r\nHost: x\r\n", b"\r\n"])
+async def test_headers_that_never_come_end_the_connection(begun: bytes) -> None:
+    async with on_air(Cast(settings={"server": {"header_timeout": 0.2}})) as stage:
+        reader, writer = await asyncio.open_connection(*address(stage))
+        writer.write(begun)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 10)
+        writer.close()
+
+
+async def test_headers_without_end_are_refused() -> None:
+    async with on_air() as stage:
+        reader, writer = await asyncio.open_connection(*address(stage))
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        answer = asyncio.create_task(reader.readline())
+        for number in range(2000):
+            writer.write(b"X-%d: " % number + b"y" * 1000 + b"\r\n")
+            await asyncio.sleep(0)
+            if answer.done():
+                break
+        assert (await asyncio.wait_for(answer, 10)).startswith(b"HTTP/1.1 400 ")
+        assert number * 1000 < 20 * MAX_HEAD
+        writer.close()
+
+
+async def test_a_request_that_takes_longer_than_headers_may_is_not_cut() -> None:
+    policy = ScriptedPolicy([SEGMENT, FINISH], delay=0.3)
+    async with on_air(Cast(policy=policy, settings={"server": {"header_timeout": 0.1}})) as stage:
+        for _ in range(2):  # the second on the connection of the first
+            assert (await stage.post()).status_code == 200
