@@ -19,13 +19,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rsagent.agent import dialects
+from rsagent.agent.dialects.pattern import turn_pattern
 from rsagent.agent.events import Ended, Event
 from rsagent.agent.given import Given
 from rsagent.agent.runner import Runner
 from rsagent.agent.state import Budget
 from rsagent.deadline import Deadline
+from rsagent.engines import vllm
+from rsagent.engines.vllm import Tell, silent
+from rsagent.errors import NotConfigured
 from rsagent.metrics import MeteredSegmenter, Metrics
 from rsagent.policy.protocol import Policy, Sampling
+from rsagent.policy.settings import OpenAIPolicySettings
 from rsagent.resilience.breaker import Breaker
 from rsagent.resilience.engines import GuardedPolicy, GuardedSegmenter
 from rsagent.segmenter.protocol import Segmenter
@@ -98,16 +104,18 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, policy: Policy | None = None, segmenter: Segmenter | None = None
+    settings: Settings, *, policy: Policy | None = None, segmenter: Segmenter | None = None, tell: Tell = silent
 ) -> AsyncIterator[Service]:
     """Start what the settings name; on leaving, close it all. An engine that is passed in is used, and closed, too.
 
-    Raises NotConfigured and CheckpointError, whose messages name the fix.
+    `tell` is told how a start that takes long goes on. Raises NotConfigured, CheckpointError, and EngineError for an
+    engine that does not start; their messages name the fix.
     """
     async with AsyncExitStack() as stack:
         workers = ThreadPoolExecutor(settings.limits.workers, thread_name_prefix="rsagent-image")
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)
-        player = await asyncio.to_thread(load_policy, settings.policy) if policy is None else policy
+        chosen = await stack.enter_async_context(policy_started(settings.policy, tell)) if policy is None else None
+        player = policy or await asyncio.to_thread(load_policy, chosen or settings.policy)
         stack.push_async_callback(player.close)
         masker = await asyncio.to_thread(load_segmenter, settings.segmenter) if segmenter is None else segmenter
         stack.push_async_callback(masker.close)
@@ -123,15 +131,41 @@ async def open_service(
         yield Service(settings, guarded, metered, runner, metrics, workers, (guarded.breaker, caring.breaker))
 
 
-def load_policy(settings: PolicySettings) -> Policy:
-    """The policy that the settings name. Loading weights takes seconds: call it off the event loop."""
-    if settings.kind == "openai":
-        from rsagent.policy.openai import OpenAIPolicy
+@asynccontextmanager
+async def policy_started(settings: PolicySettings, tell: Tell = silent) -> AsyncIterator[PolicySettings]:
+    """Start the policy's servers, where we are to start any; what comes finds them by address.
 
-        return OpenAIPolicy(settings.openai)
+    Several processes of one service share them so. Raises NotConfigured, CheckpointError and PolicyError.
+    """
+    if settings.kind != "vllm":
+        yield settings
+        return
+    async with vllm.running(settings.vllm, settings.openai, tell) as found:
+        yield settings.model_copy(update={"kind": "openai", "openai": found})
+
+
+def load_policy(settings: PolicySettings) -> Policy:
+    """The policy that the settings name. Loading weights takes seconds: call it off the event loop.
+
+    Raises NotConfigured for kind 'vllm': `policy_started` turns it into addresses first.
+    """
+    if settings.kind == "vllm":
+        raise NotConfigured("vLLM is to be started first; open the service, or give its address as openai.base_url")
+    if settings.kind == "openai":
+        return _served_policy(settings.openai)
     from rsagent.policy.local import LocalPolicy  # imports torch, which a policy behind a URL does not need
 
     return LocalPolicy.load(settings.local)
+
+
+def _served_policy(settings: OpenAIPolicySettings) -> Policy:
+    from rsagent.engines.router import RoutedPolicy
+    from rsagent.policy.openai import OpenAIPolicy
+
+    pattern = turn_pattern(dialects.get(settings.dialect)) if settings.guided else None
+    each = [settings.model_copy(update={"base_url": url}) for url in settings.urls]
+    policies = [OpenAIPolicy(one, pattern=pattern) for one in each]
+    return policies[0] if len(policies) == 1 else RoutedPolicy(policies, cooldown=settings.cooldown)
 
 
 def load_segmenter(settings: SegmenterSettings) -> Segmenter:

@@ -7,8 +7,9 @@ Every value has a default, so nothing needs to be set. In order of precedence:
     3. a TOML file                         the one RSAGENT_CONFIG names, else ./rsagent.toml
     4. the defaults below
 
-Profiles: `embedded` is the default, both engines in this process. A policy behind a URL is
-`RSAGENT_POLICY__OPENAI__BASE_URL=http://…/v1`; that alone switches `policy.kind`.
+Profiles (`RSAGENT_PROFILE`): `embedded` is the default, both engines in this process; `engines` starts vLLM and a Ray
+Serve pool on this machine; `cluster` finds both by their addresses. A policy behind a URL is
+`RSAGENT_POLICY__OPENAI__BASE_URL=http://…/v1`; that alone switches `policy.kind`, in every profile.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pydantic_settings import (
 )
 
 from rsagent.api.settings import FetchSettings, IdempotencySettings, KeySettings
+from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import NotConfigured
 from rsagent.observing.settings import LogSettings, TracingSettings
 from rsagent.policy.settings import LocalPolicySettings, OpenAIPolicySettings
@@ -39,6 +41,7 @@ from rsagent.segmenter.serve.settings import RaySettings
 
 PREFIX = "RSAGENT_"
 NESTED = "__"
+PROFILE = "rsagent_profile"
 CONFIG_VARIABLE = "RSAGENT_CONFIG"
 MIB = 1024 * 1024
 DEFAULT_CONFIG = Path("rsagent.toml")
@@ -72,10 +75,22 @@ class ImageLimits(_Component):
     max_aspect: float = Field(100.0, ge=1, description="longest side over shortest")
 
 
+class BatchLimits(_Component):
+    """What a batch may be. Its requests pass the same gate as all others, a few at a time."""
+
+    items: int = Field(256, ge=1, description="requests in a batch")
+    max_bytes: int = Field(64 * MIB, ge=1, description="largest batch, in bytes")
+    at_once: int = Field(2, ge=1, description="batches served at once; beyond it: 429")
+    share: int = Field(4, ge=1, description="requests of a batch that run or wait at the gate at once")
+    upload_timeout: float = Field(120.0, gt=0, description="seconds in which a batch must have arrived")
+    patience: float = Field(60.0, ge=0, description="seconds that a batch's request tries to get through a full gate")
+
+
 class Limits(_Component):
     """What a request may be, and how many are served at once."""
 
     image: ImageLimits = ImageLimits()
+    batch: BatchLimits = BatchLimits()
     query_length: int = Field(1000, ge=1, description="longest sentence, in characters")
     deadline: float = Field(60.0, gt=0, description="seconds a request gets unless it asks for another time")
     max_deadline: float = Field(300.0, gt=0, description="the longest time a request may ask for, in seconds")
@@ -98,11 +113,14 @@ class Limits(_Component):
 
 
 class PolicySettings(_Component):
-    """Which policy plays: in this process, or behind an OpenAI-compatible server."""
+    """Which policy plays: in this process, behind an OpenAI-compatible server, or in a vLLM that we start."""
 
-    kind: Literal["local", "openai"] = Field("local", description="'openai' by itself once openai.base_url is set")
+    kind: Literal["local", "openai", "vllm"] = Field(
+        "local", description="'openai' by itself once openai.base_url is set; 'vllm' in the profile 'engines'"
+    )
     local: LocalPolicySettings = LocalPolicySettings()
     openai: OpenAIPolicySettings = OpenAIPolicySettings()
+    vllm: VLLMSettings = VLLMSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +163,16 @@ def _names_a_cluster(ray: Any) -> bool:
     return isinstance(ray, Mapping) and ray.get("address") is not None
 
 
+Profile = Literal["embedded", "engines", "cluster"]
+
+_KINDS: dict[Profile, dict[str, str]] = {
+    "embedded": {},
+    "engines": {"policy": "vllm", "segmenter": "ray"},
+    "cluster": {"policy": "openai", "segmenter": "ray"},
+}
+"""What a profile makes of a component of which nothing else says its kind."""
+
+
 class Settings(BaseSettings):
     """All of it. `load()` is the way to read it from the environment with errors that name the variable."""
 
@@ -155,6 +183,10 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
+    profile: Profile = Field(
+        "embedded",
+        description="'engines' starts vLLM and Ray Serve unless given their addresses; 'cluster' starts nothing",
+    )
     server: ServerSettings = ServerSettings()
     limits: Limits = Limits()
     policy: PolicySettings = PolicySettings()
@@ -165,6 +197,13 @@ class Settings(BaseSettings):
     resilience: ResilienceSettings = ResilienceSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_by_profile(cls, values: Any) -> Any:
+        kinds = _KINDS.get(values.get("profile", "embedded"), {}) if isinstance(values, Mapping) else {}
+        chosen = {name: _with_kind(values.get(name, {}), kind) for name, kind in kinds.items()}
+        return {**values, **chosen} if chosen else values
 
     @classmethod
     def settings_customise_sources(
@@ -178,12 +217,20 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, _config_file())
 
 
+def _with_kind(component: Any, kind: str) -> Any:
+    if not isinstance(component, Mapping) or "kind" in component:
+        return component
+    addressed = _names_a_server(component.get("openai")) or _names_a_cluster(component.get("ray"))
+    return component if addressed else {**component, "kind": kind}
+
+
 class _Environment(EnvSettingsSource):
-    """Nested variables only: Kubernetes gives every pod beside a service called `rsagent` an `RSAGENT_PORT` and the
-    like, which are none of ours."""
+    """Nested variables and the profile only: Kubernetes gives every pod beside a service called `rsagent` an
+    `RSAGENT_PORT` and the like, which are none of ours."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name: value for name, value in super()._load_env_vars().items() if NESTED in name}
+        known = super()._load_env_vars().items()
+        return {name: value for name, value in known if NESTED in name or name == PROFILE}
 
 
 def load(**overrides: Any) -> Settings:

@@ -10,7 +10,8 @@ import torch
 from tests.policy.tiny import rewrite_json
 
 from rsagent.errors import CheckpointError
-from rsagent.policy.checkpoint import Checkpoint, load, locate
+from rsagent.policy.checkpoint import Checkpoint, load
+from rsagent.policy.files import locate
 from rsagent.policy.protocol import ViewSpec
 from rsagent.policy.settings import LocalPolicySettings
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsagent.errors import PolicyError
-from rsagent.policy.completions import Answer, Chunk, events, parse_chunk, request_body
+from rsagent.policy.completions import PLAIN_SAMPLING, Answer, Chunk, events, parse_chunk, request_body
 from rsagent.policy.protocol import Sampling
 
 KEYS = ["choices", "delta", "content", "usage", "error", "logprobs", "finish_reason", "prompt_tokens", "token"]
@@ -40,12 +40,20 @@ async def test_only_data_lines_are_events() -> None:
     assert [event async for event in events(lines())] == ["1", "2", "[DONE]"]
 
 
-@pytest.mark.parametrize(
-    ("vllm", "extra"), [(False, set()), (True, {"include_stop_str_in_output", "return_tokens_as_token_ids"})]
-)
+VLLM = {"include_stop_str_in_output", "return_tokens_as_token_ids", *PLAIN_SAMPLING}
+
+
+@pytest.mark.parametrize(("vllm", "extra"), [(False, set()), (True, VLLM)])
 def test_a_request_holds_what_was_asked_and_no_more(vllm: bool, extra: set[str]) -> None:
     plain = {"model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens"}
     body: dict[str, Any] = request_body("m", [], Sampling(), vllm=vllm)
     assert set(body) == plain | extra
     full = request_body("m", [], Sampling(seed=0, stop=("x",), logprobs=True), vllm=vllm)
     assert set(full) == plain | extra | {"seed", "stop", "logprobs"}
+
+
+def test_only_vllm_is_given_a_pattern() -> None:
+    body = request_body("m", [], Sampling(), vllm=True, pattern="a|b")
+    assert body["structured_outputs"] == {"regex": "a|b"}
+    assert "structured_outputs" not in request_body("m", [], Sampling(), vllm=False, pattern="a|b")
+    assert "structured_outputs" not in request_body("m", [], Sampling(), vllm=True)

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from rsagent.api.app import create_app
 from rsagent.api.protocol import protocol
+from rsagent.engines.vllm import Tell, silent
 from rsagent.observing import logs, tracing
 from rsagent.service import open_service
 from rsagent.settings import ServerSettings, Settings
@@ -88,17 +89,18 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, None)
 
 
-def serve(settings: Settings, announce: Announce | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C. `announce` is told the address once requests are taken.
+def serve(settings: Settings, announce: Announce | None = None, tell: Tell = silent) -> None:
+    """Serve until SIGTERM or Ctrl-C. `announce` is told the address once requests are taken; `tell`, before that, how
+    the start of an engine goes on.
 
-    Raises NotConfigured and CheckpointError, before it listens; their messages name the fix.
+    Raises NotConfigured, CheckpointError and EngineError, before it listens; their messages name the fix.
     """
-    asyncio.run(_serve(settings, announce))
+    asyncio.run(_serve(settings, announce, tell))
 
 
-async def _serve(settings: Settings, announce: Announce | None) -> None:
+async def _serve(settings: Settings, announce: Announce | None, tell: Tell) -> None:
     logs.configure(settings.log)
     tracing.configure(settings.tracing)
-    async with open_service(settings) as service:
+    async with open_service(settings, tell=tell) as service:
         app = create_app(settings, lambda _: nullcontext(service))
         await Server(app, settings.server, announce).serve()

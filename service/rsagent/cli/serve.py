@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 
 from rsagent import settings
 from rsagent.api import server
 from rsagent.examples import load as examples
 
+PRINT_SECONDS = 10.0
 
-def serve(host: str | None, port: int | None) -> None:
-    """Serve until SIGTERM or Ctrl-C, with the settings' address unless another is given."""
+
+def serve(host: str | None, port: int | None, profile: str | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, with the settings' address and profile unless others are given."""
     console = Console(stderr=True)
     given = {"host": host, "port": port}
-    chosen = settings.load(server={name: value for name, value in given.items() if value is not None})
+    address = {name: value for name, value in given.items() if value is not None}
+    chosen = settings.load(server=address, **({} if profile is None else {"profile": profile}))
     console.print(f"[dim]loading: policy {_policy(chosen)}, segmenter {chosen.segmenter.variant}[/]", highlight=False)
-    server.serve(chosen, lambda url: console.print(welcome(url), highlight=False, soft_wrap=True))
+    progress = Progress(console)
+
+    def announce(url: str) -> None:
+        progress.end()
+        console.print(welcome(url), highlight=False, soft_wrap=True)
+
+    try:
+        server.serve(chosen, announce, progress.tell)
+    finally:
+        progress.end()
+
+
+class Progress:
+    """One line that says how a start goes on; where nobody watches a terminal, a new one every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("", spinner="line")
+        self._printed = time.monotonic()
+
+    def tell(self, progress: str) -> None:
+        if self._console.is_terminal:
+            self._status.update(f"[dim]{progress}[/]")
+            self._status.start()
+        elif time.monotonic() - self._printed >= PRINT_SECONDS:
+            self._printed = time.monotonic()
+            self._console.print(progress, style="dim", highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        self._status.stop()
 
 
 def welcome(url: str) -> str:
@@ -30,6 +64,8 @@ def welcome(url: str) -> str:
 
 
 def _policy(chosen: settings.Settings) -> str:
+    if chosen.policy.kind == "vllm":
+        return f"{chosen.policy.vllm.checkpoint} in vLLM"
     if chosen.policy.kind == "openai":
         return f"at {chosen.policy.openai.base_url}"
     return chosen.policy.local.checkpoint

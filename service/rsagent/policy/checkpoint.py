@@ -6,7 +6,6 @@ Weights are safetensors and no code of a checkpoint is ever run. A file `rsagent
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,9 @@ from safetensors import SafetensorError
 
 from rsagent import _torchvision
 from rsagent.errors import CheckpointError
+from rsagent.policy.files import DIALECTS, kind_of, locate, read_json, said_by, view_of
 from rsagent.policy.protocol import ViewSpec
 from rsagent.policy.settings import LocalPolicySettings
-
-NANO = Path(__file__).parent / "weights" / "nano"
-DIALECTS = {"qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl"}
-FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +43,7 @@ class Checkpoint:
 def load(settings: LocalPolicySettings) -> Checkpoint:
     """Load what `settings.checkpoint` names. Raises CheckpointError, whose message names the fix."""
     directory = locate(settings.checkpoint, settings.revision)
-    config = _read_json(directory / "config.json")
-    kind = config.get("model_type")
-    if kind not in DIALECTS:
-        raise CheckpointError(f"{settings.checkpoint!r} is a {kind!r}; use one of {', '.join(DIALECTS)}")
+    kind_of(directory, settings.checkpoint)
     device = _device(settings.device)
     model = _model(directory, _dtype(settings, device), settings.checkpoint).to(device).eval()
     return bundle(model, directory, settings.checkpoint, settings.max_pixels)
@@ -67,25 +60,9 @@ def bundle(model: Any, directory: Path, name: str, max_pixels: int) -> Checkpoin
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name!r} lacks a tokenizer or an image processor; save them beside it") from error
     tokenizer.chat_template = tokenizer.chat_template or _legacy_template(directory, name)
-    said = _read_json(directory / "rsagent.json") if (directory / "rsagent.json").exists() else {}
+    said = said_by(directory)
     view = _view(processor, said, max_pixels)
     return Checkpoint(name, said.get("dialect", DIALECTS[model.config.model_type]), view, model, tokenizer, processor)
-
-
-def locate(name: str, revision: str | None = None) -> Path:
-    """The directory of a checkpoint; a hub id is fetched, or found in the hub's cache when `HF_HUB_OFFLINE` is set."""
-    path = NANO if name == "nano" else Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if name == "nano" or name.count("/") != 1 or name.startswith((".", "~", "/")):
-        raise CheckpointError(f"no checkpoint directory {name!r}; set the policy's checkpoint to one that exists")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:
-        advice = "fetch it once with `hf download`, unset HF_HUB_OFFLINE, or give the path of a directory"
-        raise CheckpointError(f"{name!r} is no directory, nor to be had from the hub: {advice}") from error
 
 
 def _device(name: str) -> torch.device:
@@ -126,26 +103,18 @@ def _model(directory: Path, dtype: str, name: str) -> Any:
 
 
 def _view(processor: Any, said: dict[str, Any], max_pixels: int) -> ViewSpec:
-    """The largest and smallest view that the checkpoint's own image processor would leave alone."""
-    factor = int(said.get("factor", processor.patch_size * processor.merge_size))
-    largest = int(said.get("max_pixels", min(max_pixels, processor.size["longest_edge"])))
-    smallest = int(said.get("min_pixels", processor.size["shortest_edge"]))
-    return ViewSpec(max_pixels=largest, factor=factor, min_pixels=min(smallest, largest))
+    return view_of(
+        said,
+        max_pixels,
+        factor=processor.patch_size * processor.merge_size,
+        longest=processor.size["longest_edge"],
+        shortest=processor.size["shortest_edge"],
+    )
 
 
 def _legacy_template(directory: Path, name: str) -> str:
     path = directory / "chat_template.json"
-    template = _read_json(path).get("chat_template") if path.exists() else None
+    template = read_json(path).get("chat_template") if path.exists() else None
     if not isinstance(template, str):
         raise CheckpointError(f"{name!r} has no chat template; add chat_template.jinja to it")
     return template
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint's {path.name} is missing or no JSON; export it anew") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"the checkpoint's {path.name} is no JSON object; export it anew")
-    return value

@@ -13,6 +13,15 @@ from rsagent.policy.protocol import ChatMessage, PolicyTurn, Sampling
 
 DONE = "[DONE]"
 
+PLAIN_SAMPLING = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What vLLM would otherwise take from the checkpoint's `generation_config.json`: temperature and top_p shall be all."""
+
 _CLOSING_TAG = re.compile(r"</([\w-]+)>")
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
 
@@ -55,8 +64,13 @@ class Chunk(BaseModel):
     error: dict[str, Any] | str | None = None
 
 
-def request_body(model: str, messages: Sequence[ChatMessage], sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
-    """The request, every value of it built here: nothing that a client of ours sent is passed on."""
+def request_body(
+    model: str, messages: Sequence[ChatMessage], sampling: Sampling, *, vllm: bool, pattern: str | None = None
+) -> dict[str, Any]:
+    """The request, every value of it built here: nothing that a client of ours sent is passed on.
+
+    `pattern` is a regular expression that vLLM holds the whole turn to.
+    """
     body: dict[str, Any] = {
         "model": model,
         "messages": list(messages),
@@ -73,7 +87,9 @@ def request_body(model: str, messages: Sequence[ChatMessage], sampling: Sampling
     if sampling.logprobs:
         body["logprobs"] = True
     if vllm:
-        body |= {"include_stop_str_in_output": True, "return_tokens_as_token_ids": sampling.logprobs}
+        body |= PLAIN_SAMPLING | {"include_stop_str_in_output": True, "return_tokens_as_token_ids": sampling.logprobs}
+    if vllm and pattern is not None:
+        body["structured_outputs"] = {"regex": pattern}
     return body
 
 

