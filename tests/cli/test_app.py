@@ -18,6 +18,7 @@ from rsagent.cli import main
 from rsagent.cli.app import app
 from rsagent.cli.segment import options_of, segment, write_overlay
 from rsagent.cli.show import Drawing
+from rsagent.client import AsyncClient
 from rsagent.errors import RSAgentError
 
 RUNNER = CliRunner()
@@ -37,7 +38,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_help_teaches_the_first_commands() -> None:
     shown = RUNNER.invoke(app, ["--help"]).output
-    for words in ("serve", "segment", "examples", "settings", "what you drink from"):
+    for words in ("serve", "segment", "batch", "examples", "settings", "what you drink from"):
         assert words in shown
 
 
@@ -76,11 +77,9 @@ def test_a_missing_picture_is_a_usage_error() -> None:
 async def drawn(cast: Cast, pictures: bool = False) -> str:
     out = io.StringIO()
     drawing = Drawing(Console(file=out, width=200, force_terminal=False), pictures)
-    async with on_air(cast) as stage:
-        from rsagent.client.stream import stream_segment
-
-        async for event in stream_segment(stage.url, PNG, "the box", options_of(None, None, pictures, None)):
-            drawing.draw(event.data)
+    async with on_air(cast) as stage, AsyncClient(stage.url) as client:
+        async for event in client.stream(PNG, "the box", options=options_of(None, None, pictures, None)):
+            drawing.draw(event)
     return out.getvalue()
 
 
@@ -106,7 +105,7 @@ async def test_the_overlay_is_written_at_the_pictures_size(tmp_path: Path) -> No
     out = tmp_path / "a folder" / "overlay.png"
     write_overlay(PNG, answer, out)
     with Image.open(out) as written:
-        assert written.size == (answer.image.width, answer.image.height)
+        assert written.size == (answer.document.image.width, answer.document.image.height)
     with pytest.raises(RSAgentError, match=r"\.png"):
         write_overlay(PNG, answer, tmp_path / "overlay.nothing")
 

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
-from rsagent.api import openapi, operations, pages, problems, segment
+from rsagent.api import batch, openapi, operations, pages, problems, segment
 from rsagent.api.door import Door
 from rsagent.api.house import House
 from rsagent.api.identity import Identity
@@ -41,7 +41,7 @@ def create_app(settings: Settings, opener: Opener = open_service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for module in (segment, operations, pages):
+    for module in (segment, batch, operations, pages):
         app.include_router(module.router)
     pages.install(app)
     problems.install(app)

@@ -16,7 +16,15 @@ from starlette.requests import ClientDisconnect
 
 from rsagent import imaging
 from rsagent.api.forms import parse_form
-from rsagent.api.requests import Options, check_query, parse_fields, parse_json, parse_options
+from rsagent.api.requests import (
+    BatchItem,
+    Options,
+    SegmentRequest,
+    check_query,
+    parse_fields,
+    parse_json,
+    parse_options,
+)
 from rsagent.api.waiting import ClientGone
 from rsagent.errors import BadImage, BadQuery, BadRequest, TooLarge, UnsupportedFormat
 from rsagent.segmenter.protocol import image_id
@@ -70,23 +78,28 @@ def media_type(request: Request) -> str:
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body, counted as it comes: a declared length is only believed when it is too large.
-
-    Raises TooLarge at the limit and one chunk, HTTPException 408 if it takes too long, ClientGone.
-    """
+    """The whole body of a request. Raises as `read_bounded`, and UnsupportedFormat."""
     limit = _body_limit(media_type(request), limits.image.max_bytes)
+    return await read_bounded(request, limit, limits.upload_timeout)
+
+
+async def read_bounded(request: Request, limit: int, seconds: float) -> bytes:
+    """At most `limit` bytes, counted as they come: a declared length is only believed when it is too large.
+
+    Raises TooLarge at the limit and one chunk, HTTPException 408 if it takes longer than `seconds`, ClientGone.
+    """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.upload_timeout):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
                     raise _too_large(limit)
     except TimeoutError as error:
-        raise HTTPException(408, f"the body did not arrive within {limits.upload_timeout:g} s") from error
+        raise HTTPException(408, f"the body did not arrive within {seconds:g} s") from error
     except ClientDisconnect as error:
         raise ClientGone from error
     return bytes(body)
@@ -94,9 +107,16 @@ async def read_body(request: Request, limits: Limits) -> bytes:
 
 def parse(content_type: str, body: bytes, limits: Limits) -> Call | AddressedCall:
     """The call in a body. Takes the CPU: run it in a worker. Raises a BadRequest for everything that is wrong."""
-    picture, query, options = (
-        _from_json(body) if not content_type.lower().startswith(FORM) else _from_form(content_type, body)
-    )
+    is_form = content_type.lower().startswith(FORM)
+    return _checked(*(_from_form(content_type, body) if is_form else _from_json(body)), limits)
+
+
+def parse_line(line: bytes, limits: Limits) -> Call | AddressedCall:
+    """The call in a line of a batch. As `parse`."""
+    return _checked(*_from_json(line, BatchItem), limits)
+
+
+def _checked(picture: bytes | str, query: str, options: Options, limits: Limits) -> Call | AddressedCall:
     query = check_query(query, limits.query_length)
     check_options(options, limits)
     if isinstance(picture, str):
@@ -112,8 +132,8 @@ def check_options(options: Options, limits: Limits) -> None:
         raise BadQuery(f"deadline_ms: at most {limits.max_deadline * 1000:g} are granted")
 
 
-def _from_json(body: bytes) -> tuple[bytes | str, str, Options]:
-    request = parse_json(body)
+def _from_json(body: bytes, model: type[SegmentRequest] = SegmentRequest) -> tuple[bytes | str, str, Options]:
+    request = parse_json(body, model)
     return _from_base64(request.image), request.query, request.options
 
 
@@ -161,4 +181,4 @@ def _body_limit(kind: str, max_bytes: int) -> int:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {limit:,} bytes: send a smaller picture")
+    return TooLarge(f"the body is larger than {limit:,} bytes: send less")

@@ -22,7 +22,7 @@ exclusive ends. Every error is a problem document (RFC 9457) with a stable `code
 """
 
 REF = "#/components/schemas/{model}"
-_MODELS: tuple[type[BaseModel], ...] = (SegmentRequest, Options, Problem, *EVENTS.values())
+_MODELS: list[type[BaseModel]] = [SegmentRequest, Options, Problem, *EVENTS.values()]
 
 _EVENT_NOTE = """Server-sent events, each with a growing `id` and JSON in `data`, in this order: `accepted`; for each
 turn `thought` (pieces of text), `action`, and `mask` if the turn made one; then exactly one `final` (the document that
@@ -209,6 +209,41 @@ SEGMENT: dict[str, Any] = {
     },
 }
 """How `POST /v1/segment` is documented: keyword arguments of its route."""
+
+
+def batch(item: type[BaseModel], row: type[BaseModel]) -> dict[str, Any]:
+    """How `POST /v1/segment/batch` is documented; OpenAPI knows no lines, so a line is what has a schema."""
+    _MODELS.extend((item, row))
+    lines = "application/x-ndjson"
+    given = {"image": "data:image/jpeg;base64,/9j/4AAQ…", "query": "the red cup", "id": "cup-1"}
+    shown = {"index": 0, "id": "cup-1", "answer": _ANSWER_EXAMPLE}
+    return {
+        "tags": ["segmentation"],
+        "summary": "Segment many pictures",
+        "responses": {
+            200: {
+                "description": "A row for each line, as they are done.",
+                "content": {lines: {"schema": {"$ref": REF.format(model=row.__name__)}, "example": shown}},
+            },
+            408: SEGMENT["responses"][408],
+            **problems(
+                errors.BadRequest,
+                errors.Unauthorized,
+                errors.TooLarge,
+                errors.UnsupportedFormat,
+                errors.BadQuery,
+                errors.Overloaded,
+                errors.ShuttingDown,
+                errors.Unavailable,
+            ),
+        },
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {lines: {"schema": {"$ref": REF.format(model=item.__name__)}, "example": given}},
+            }
+        },
+    }
 
 
 def install(app: FastAPI) -> None:

@@ -71,12 +71,18 @@ class SegmentRequest(BaseModel):
     options: Options = Options()
 
 
-def parse_json(body: bytes) -> SegmentRequest:
+class BatchItem(SegmentRequest):
+    """A line of a batch."""
+
+    id: str | int | None = Field(None, description="Yours; it is in the answer's row.")
+
+
+def parse_json(body: bytes, model: type[SegmentRequest] = SegmentRequest) -> SegmentRequest:
     """A request from JSON. Raises BadRequest where it is no JSON, BadQuery where it says something else."""
     try:
-        return SegmentRequest.model_validate_json(body, strict=True)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
-        raise _refusal(error, SegmentRequest) from error
+        raise _refusal(error, model) from error
 
 
 def parse_options(text: str) -> Options:

@@ -20,6 +20,8 @@ several turns, and submits. Start with one of these:
 
     rsagent segment cup.jpg "what you drink from" -o overlay.png
 
+    rsagent batch manifest.jsonl -o answers.jsonl      # many at once
+
     rsagent examples                                   # shipped pictures to try it on
 
 Settings come from RSAGENT_… variables or a TOML file (`rsagent settings` lists them with their values).
@@ -32,14 +34,18 @@ app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="markdown", 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [default: 8080].")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="embedded, engines (vLLM and Ray Serve) or cluster [default: embedded].")
+    ] = None,
 ) -> None:
     """Serve the HTTP API and a page to try it on.
 
-    The embedded default loads both models into this process. To use other engines or weights, see the README.
+    The embedded default loads both models into this process. With `--profile engines` vLLM and a Ray Serve pool are
+    started beside it, and end with it (`make engines` sets them up). For other weights see the README.
     """
     from rsagent.cli.serve import serve as run
 
-    run(host, port)
+    run(host, port, profile)
 
 
 @app.command()
@@ -49,6 +55,7 @@ def segment(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the picture with the masks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole answer on stdout, the turns on stderr.")] = False,
     server: Annotated[str | None, typer.Option(help="Ask this service instead of loading the models.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="A file that holds the service's API key.", exists=True)] = None,
     turns: Annotated[int | None, typer.Option(min=1, help="The most turns the policy gets.")] = None,
     deadline: Annotated[float | None, typer.Option(min=0.001, help="Seconds for the whole request.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Makes sampling repeatable.")] = None,
@@ -66,13 +73,44 @@ def segment(
     drawn = Console(stderr=as_json).is_terminal if pictures is None else pictures
     options = command.options_of(turns, deadline, drawn, seed)
     picture = image.read_bytes()
-    answer = asyncio.run(command.segment(picture, query, options, server=server, pictures=drawn, as_json=as_json))
+    key = command.read_key(key_file)
+    answer = asyncio.run(
+        command.segment(picture, query, options, server=server, pictures=drawn, as_json=as_json, api_key=key)
+    )
     if output is not None:
         command.write_overlay(picture, answer, output)
         Console(stderr=True).print(f"[dim]wrote {output}[/]")
     if as_json:
         command.write_json(answer)
     raise typer.Exit(int(answer.status == "incomplete"))
+
+
+@app.command()
+def batch(
+    manifest: Annotated[Path, typer.Argument(help="Requests, a JSON object a line.", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Answers, a JSON object a line; resumed if there.")],
+    coco: Annotated[Path | None, typer.Option(help="Also write the masks as a COCO results file.")] = None,
+    server: Annotated[str | None, typer.Option(help="Ask this service instead of loading the models.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="A file that holds the service's API key.", exists=True)] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at once.")] = 4,
+    turns: Annotated[int | None, typer.Option(min=1, help="The most turns the policy gets.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=0.001, help="Seconds for each request.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Makes sampling repeatable.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Ask again what ended in an error the last time.")] = False,
+) -> None:
+    """Segment many pictures: requests from a file, answers into a file.
+
+    A line of the manifest is {"image": "path", "query": "words"}; "id" (default: the line's number), and "image_id"
+    and "category_id" for COCO results, may be added. Paths are relative to the manifest. Answers come in the order in
+    which they are ready, errors as rows among them. Stopped or killed, the same command goes on where it was.
+
+    Ends with 0 when every row has an answer, with 1 when some have an error.
+    """
+    from rsagent.cli import batch as command
+
+    plan = command.Plan(manifest, output, coco, server, key_file, concurrency, again)
+    errors = asyncio.run(command.batch(plan, command.options_of(turns, deadline, seed)))
+    raise typer.Exit(int(errors > 0))
 
 
 @app.command()

@@ -11,46 +11,64 @@ from PIL import Image
 from rich.console import Console
 
 from rsagent import imaging, settings
-from rsagent.api.answers import SegmentAnswer
 from rsagent.api.requests import Include, Options
 from rsagent.cli.inprocess import serving
-from rsagent.cli.picture import paint
 from rsagent.cli.show import Drawing
-from rsagent.client.stream import RequestFailed, stream_segment
-from rsagent.errors import RSAgentError
-from rsagent.masks.codecs import decode_mask
+from rsagent.client import Answer, AsyncClient
+from rsagent.errors import NotConfigured, RSAgentError
 
 
 async def segment(
-    picture: bytes, query: str, options: Options, *, server: str | None, pictures: bool, as_json: bool
-) -> SegmentAnswer:
+    picture: bytes,
+    query: str,
+    options: Options,
+    *,
+    server: str | None,
+    pictures: bool,
+    as_json: bool,
+    api_key: str | None = None,
+) -> Answer:
     """Stream a request to `server`, or to a service of our own, drawing its turns (on stderr where the answer
     itself goes to stdout)."""
     console = Console(stderr=as_json)
     drawing = Drawing(console, pictures)
     async with AsyncExitStack() as stack:
-        url = server or await _own(stack, console)
-        events = await stack.enter_async_context(aclosing(stream_segment(url, picture, query, options)))
+        url = server or await own_service(stack, console)
+        client = await stack.enter_async_context(AsyncClient(url, api_key=api_key))
+        events = await stack.enter_async_context(aclosing(client.stream(picture, query, options=options)))
         async for event in events:
-            drawing.draw(event.data)
-            if isinstance(event.data, SegmentAnswer):
-                return event.data
-    raise RequestFailed("the stream ended before its final event")
+            drawing.draw(event)
+            if isinstance(event, Answer):
+                return event
+    raise AssertionError("a stream either ends with its answer or raises")
 
 
-async def _own(stack: AsyncExitStack, console: Console) -> str:
+async def own_service(stack: AsyncExitStack, console: Console) -> str:
+    """The address of a service in this process, which lives as long as `stack`."""
     with console.status("loading the models"):
         return await stack.enter_async_context(serving(settings.load()))
 
 
-def write_overlay(picture: bytes, answer: SegmentAnswer, out: Path) -> None:
+def read_key(file: Path | None) -> str | None:
+    """The API key in a file, where one is given: on a command line, other users of the machine would see it.
+
+    Raises NotConfigured where the file holds none.
+    """
+    if file is None:
+        return None
+    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not key or not key.isprintable() or " " in key:
+        raise NotConfigured(f"{file} holds no API key: one line, nothing else")
+    return key
+
+
+def write_overlay(picture: bytes, answer: Answer, out: Path) -> None:
     """Write the picture with every submitted object painted over it; the format follows the suffix of `out`.
 
     Its folder is made if it is not there. Raises RSAgentError where the file cannot be written.
     """
     image = imaging.decode(picture, settings.load().limits.image)
-    masks = [decode_mask(found.mask) for found in answer.objects]
-    painted = Image.fromarray(np.ascontiguousarray(paint(image, masks)))
+    painted = Image.fromarray(np.ascontiguousarray(answer.overlay(image)))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         painted.save(out)
@@ -58,9 +76,9 @@ def write_overlay(picture: bytes, answer: SegmentAnswer, out: Path) -> None:
         raise RSAgentError(f"cannot write {out}: {error}; name a .png or .jpg file in a folder of yours") from error
 
 
-def write_json(answer: SegmentAnswer) -> None:
+def write_json(answer: Answer) -> None:
     """The whole answer on stdout."""
-    sys.stdout.write(answer.model_dump_json(indent=1) + "\n")
+    sys.stdout.write(answer.document.model_dump_json(indent=1) + "\n")
 
 
 def options_of(turns: int | None, deadline: float | None, pictures: bool, seed: int | None) -> Options:

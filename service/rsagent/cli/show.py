@@ -6,25 +6,20 @@ import base64
 
 import cv2
 import numpy as np
-from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
 from rsagent.api.answers import (
-    AcceptedEvent,
     ActionDocument,
-    ActionEvent,
     FinishAction,
     MalformedAction,
-    MaskEvent,
     NoTargetAction,
     Picture,
     SegmentAction,
-    SegmentAnswer,
-    ThoughtEvent,
     ZoomAction,
 )
 from rsagent.cli.picture import Pixels, blocks
+from rsagent.client import Accepted, Action, Answer, Event, Proposed, Thought
 
 OUTCOMES = {
     "segmented": "[green]✓[/] {count} submitted",
@@ -41,47 +36,48 @@ class Drawing:
         self.pictures = pictures
         self._in_thought = False
 
-    def draw(self, document: BaseModel) -> None:
-        """Draw one event's document."""
-        if self._in_thought and not isinstance(document, ThoughtEvent):
+    def draw(self, event: Event) -> None:
+        """Draw one event."""
+        if self._in_thought and not isinstance(event, Thought):
             self.console.print()
             self._in_thought = False
-        match document:
-            case AcceptedEvent():
-                size = f"{document.image.width} × {document.image.height}"
-                self.console.print(f"[bold]{escape(document.query)}[/] [dim]in a picture of {size} px[/]")
-            case ThoughtEvent():
-                self._thought(document)
-            case ActionEvent():
-                self._action(document)
-            case MaskEvent():
-                self._mask(document)
-            case SegmentAnswer():
-                self._answer(document)
+        match event:
+            case Accepted():
+                size = f"{event.image.width} × {event.image.height}"
+                self.console.print(f"[bold]{escape(event.query)}[/] [dim]in a picture of {size} px[/]")
+            case Thought():
+                self._thought(event)
+            case Action():
+                self._action(event)
+            case Proposed():
+                self._mask(event)
+            case Answer():
+                self._answer(event)
 
-    def _thought(self, event: ThoughtEvent) -> None:
+    def _thought(self, event: Thought) -> None:
         if not self._in_thought:
             self.console.print(f"[cyan]turn {event.turn}[/] ", end="")
             self._in_thought = True
         self.console.print(event.text, end="", style="dim", markup=False, highlight=False, soft_wrap=True)
 
-    def _action(self, event: ActionEvent) -> None:
+    def _action(self, event: Action) -> None:
         self.console.print(f"  → {escape(describe(event.action))}", highlight=False)
         if event.observation:
             self.console.print(f"    [yellow]{escape(event.observation)}[/]", highlight=False)
         self._picture(event.overlay)
 
-    def _mask(self, event: MaskEvent) -> None:
-        where = ", ".join(f"{value:.0f}" for value in event.bbox)
+    def _mask(self, event: Proposed) -> None:
+        found = event.found
+        where = ", ".join(f"{value:.0f}" for value in found.bbox)
         self.console.print(
-            f"  [green]mask {event.mask_id}[/] {event.area} px in [{where}], predicted IoU {event.score:.2f}",
+            f"  [green]mask {found.mask_id}[/] {found.area} px in [{where}], predicted IoU {found.score:.2f}",
             highlight=False,
         )
         self._picture(event.overlay)
 
-    def _answer(self, answer: SegmentAnswer) -> None:
+    def _answer(self, answer: Answer) -> None:
         count = {0: "no mask", 1: "1 mask"}.get(len(answer.objects), f"{len(answer.objects)} masks")
-        said = OUTCOMES[answer.status].format(count=count, reason=answer.stop_reason.value.replace("_", " "))
+        said = OUTCOMES[answer.status].format(count=count, reason=answer.stop_reason.replace("_", " "))
         seconds = answer.timings_ms.total / 1000
         self.console.print(f"{said} [dim]after {len(answer.turns)} turns, {seconds:.1f} s[/]", highlight=False)
 

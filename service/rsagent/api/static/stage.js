@@ -4,7 +4,7 @@ import { union } from "/static/rle.js";
 const $ = id => document.getElementById(id);
 const COLOURS = [[46, 214, 150], [255, 176, 59], [86, 156, 255], [240, 98, 170], [160, 120, 255], [64, 208, 226]];
 const LONGEST = 1400;   // pixels of a drawn mask's longer side: as fine as a screen shows, however large the picture
-const EDGE = 2.5;       // pixels of a mask's outline
+const EDGE = 4;         // pixels of a mask's outline
 const SVG = "http://www.w3.org/2000/svg";
 
 let size = null;

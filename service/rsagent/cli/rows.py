@@ -1,0 +1,161 @@
+"""A batch's answers: a file that only grows, a JSON object a line, written by one run at a time.
+
+Each row goes out in one write, so a run that is killed leaves whole rows and at most one torn line, which the next
+run cuts off. An id that was asked again has several rows; the last one counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from rsagent.cli.manifest import Item
+from rsagent.errors import RSAgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the last row of an id is, and what it answers."""
+
+    offset: int
+    image: str
+    query: str
+    failed: bool
+
+
+@dataclass(slots=True, eq=False)
+class Rows:
+    """The open file. Use as a context manager."""
+
+    path: Path
+    file: BinaryIO
+    places: dict[str, Place] = field(default_factory=dict)
+    failed: int = 0
+    """Ids whose last row is an error."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The file with what earlier runs left in it, locked against others.
+
+        Raises RSAgentError where it cannot be opened, is no file of answers, or another run writes to it.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+b")
+        except OSError as error:
+            raise RSAgentError(f"cannot write {path}: {error}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            rows = cls(path, file)
+            rows._recall()
+        except BlockingIOError as error:
+            file.close()
+            raise RSAgentError(f"another run writes to {path}: wait for it, or choose another file") from error
+        except BaseException:
+            file.close()
+            raise
+        return rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def missing(self, items: Sequence[Item], again: bool) -> list[Item]:
+        """What is still to be asked; with `again`, errors are.
+
+        Raises RSAgentError where a row answers something else than the item of its id asks.
+        """
+        waiting = []
+        for item in items:
+            place = self.places.get(item.id)
+            if place is not None and (place.image, place.query) != (item.image, item.query):
+                raise RSAgentError(
+                    f"{self.path} belongs to another manifest: its row {item.id!r} is about {place.query!r} in "
+                    f"{place.image}; choose another output"
+                )
+            if place is None or (again and place.failed):
+                waiting.append(item)
+        return waiting
+
+    def add(self, item: Item, told: dict[str, Any]) -> None:
+        """Append a row: the item and what came of it."""
+        row = {"id": item.id, "image": item.image, "query": item.query, **told}
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        offset = self.file.seek(0, os.SEEK_END)
+        self.file.write(line)
+        self.file.flush()
+        self._note(row, offset)
+
+    def row(self, item: Item) -> dict[str, Any]:
+        """The last row of an item that has one."""
+        self.file.seek(self.places[item.id].offset)
+        found: dict[str, Any] = json.loads(self.file.readline())
+        return found
+
+    def _recall(self) -> None:
+        self.file.seek(0)
+        offset = 0
+        for line in self.file:
+            if not line.endswith(b"\n"):
+                break
+            row = self._parse(line, offset)
+            self._note(row, offset)
+            offset += len(line)
+        self.file.truncate(offset)
+
+    def _note(self, row: dict[str, Any], offset: int) -> None:
+        before, failed = self.places.get(row["id"]), "error" in row
+        self.failed += failed - (before is not None and before.failed)
+        self.places[row["id"]] = Place(offset, row["image"], row["query"], failed)
+
+    def _parse(self, line: bytes, offset: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+            if isinstance(row, dict) and {"id", "image", "query"} <= row.keys():
+                return row
+        except ValueError:
+            pass
+        raise RSAgentError(f"{self.path} is no file of answers (at byte {offset}): choose another output")
+
+
+def write_coco(rows: Rows, items: Sequence[Item], path: Path) -> int:
+    """Write every mask as COCO's results format spells it; how many there are. The file appears whole or not at all.
+
+    A box is [x, y, width, height] there, and `segmentation` the compressed run lengths.
+    """
+    part = path.with_name(path.name + ".part")
+    count = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("w", encoding="utf-8") as out:
+        out.write("[")
+        for item in items:
+            for result in _results(item, rows):
+                out.write((",\n " if count else "\n ") + json.dumps(result))
+                count += 1
+        out.write("\n]\n")
+    part.replace(path)
+    return count
+
+
+def _results(item: Item, rows: Rows) -> Iterator[dict[str, Any]]:
+    if item.id not in rows.places:
+        return
+    for found in rows.row(item).get("answer", {}).get("objects", []):
+        x1, y1, x2, y2 = found["bbox"]
+        yield {
+            "image_id": item.image_id,
+            "category_id": item.category_id,
+            "segmentation": {"size": found["mask"]["size"], "counts": found["mask"]["counts"]},
+            "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+            "score": found["score"],
+        }
