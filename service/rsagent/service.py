@@ -117,7 +117,10 @@ async def open_service(
         chosen = await stack.enter_async_context(policy_started(settings.policy, tell)) if policy is None else None
         player = policy or await asyncio.to_thread(load_policy, chosen or settings.policy)
         stack.push_async_callback(player.close)
-        masker = await asyncio.to_thread(load_segmenter, settings.segmenter) if segmenter is None else segmenter
+        masker = segmenter
+        if masker is None:
+            found = await stack.enter_async_context(segmenter_started(settings.segmenter, tell))
+            masker = await asyncio.to_thread(load_segmenter, found)
         stack.push_async_callback(masker.close)
         metrics = Metrics()
         metrics.watch(player)
@@ -168,8 +171,26 @@ def _served_policy(settings: OpenAIPolicySettings) -> Policy:
     return policies[0] if len(policies) == 1 else RoutedPolicy(policies, cooldown=settings.cooldown)
 
 
+@asynccontextmanager
+async def segmenter_started(settings: SegmenterSettings, tell: Tell = silent) -> AsyncIterator[SegmenterSettings]:
+    """Start Ray with the segmenter's replicas on this machine, where we are to; what comes finds it by address.
+
+    Several processes of one service share it so. Raises NotConfigured and SegmenterError.
+    """
+    if settings.kind != "ray" or settings.ray.address is not None:
+        yield settings
+        return
+    from rsagent.segmenter.serve import local
+
+    async with local.running(settings, tell) as found:
+        yield found
+
+
 def load_segmenter(settings: SegmenterSettings) -> Segmenter:
-    """The segmenter that the settings name. Loading weights takes seconds: call it off the event loop."""
+    """The segmenter that the settings name. Loading weights takes seconds: call it off the event loop.
+
+    Raises NotConfigured for Ray without an address: `segmenter_started` finds one first.
+    """
     if settings.kind == "ray":
         from rsagent.segmenter.serve import cluster  # needs the engines extra, and no torch
 

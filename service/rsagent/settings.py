@@ -203,6 +203,8 @@ class Settings(BaseSettings):
     def _kinds_by_profile(cls, values: Any) -> Any:
         kinds = _KINDS.get(values.get("profile", "embedded"), {}) if isinstance(values, Mapping) else {}
         chosen = {name: _with_kind(values.get(name, {}), kind) for name, kind in kinds.items()}
+        if chosen and values["profile"] == "cluster":  # which starts nothing: without an address, it is this machine's
+            chosen["segmenter"] = _with_address(chosen["segmenter"])
         return {**values, **chosen} if chosen else values
 
     @classmethod
@@ -222,6 +224,13 @@ def _with_kind(component: Any, kind: str) -> Any:
         return component
     addressed = _names_a_server(component.get("openai")) or _names_a_cluster(component.get("ray"))
     return component if addressed else {**component, "kind": kind}
+
+
+def _with_address(segmenter: Any) -> Any:
+    ray = segmenter.get("ray", {}) if isinstance(segmenter, Mapping) else None
+    if not isinstance(ray, Mapping):
+        return segmenter
+    return {**segmenter, "ray": {"address": "auto", **ray}}
 
 
 class _Environment(EnvSettingsSource):

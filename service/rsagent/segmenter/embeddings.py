@@ -43,6 +43,10 @@ class EmbeddingCache(Generic[E]):
     def __contains__(self, image_id: ImageId) -> bool:
         return image_id in self._kept
 
+    def expects(self, image_id: ImageId) -> bool:
+        """Whether `get` would find it, or join those who wait for it."""
+        return image_id in self._kept or image_id in self._flights
+
     async def get(self, image_id: ImageId, make: Callable[[], Awaitable[E]]) -> tuple[E, bool]:
         """The embedding, and whether this call is the one that had it made.
 

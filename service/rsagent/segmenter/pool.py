@@ -82,6 +82,15 @@ class SegmenterPool:
     def variant(self) -> str:
         return self._variant
 
+    @property
+    def core(self) -> SamCore:
+        """The model itself."""
+        return self._core
+
+    def knows(self, image_id: ImageId) -> bool:
+        """Whether a prompt on the image is answered without its pixels: it is encoded, or about to be."""
+        return self._embeddings.expects(image_id)
+
     async def segment(
         self,
         image_id: ImageId,

@@ -1,0 +1,150 @@
+"""The segmenter whose models run elsewhere: ids first, pixels when asked for, once more when a replica dies."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from rsagent.deadline import Deadline
+from rsagent.errors import DeadlineExceeded, EngineError, RSAgentError, SegmenterError, ShuttingDown
+from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult
+from rsagent.segmenter.serve.wire import Answer, Ask, NeedImage, Refused, ReplicaLost, Standing
+from rsagent.segmenter.serve.wire import Reply as Reply
+
+JITTER = 0.05
+"""The most seconds before a call is made again: all that a dead replica had come back at once otherwise."""
+
+
+class Replicas(Protocol):
+    """Where calls go."""
+
+    async def ask(self, ask: Ask, image: Image | None = None) -> Reply:
+        """Ask the replica that the image belongs to. Cancelling withdraws the call.
+
+        Raises ReplicaLost where the replica died with it, Overloaded where none takes it, SegmenterError otherwise.
+        """
+        ...
+
+    async def standing(self) -> Standing:
+        """What some replica says of itself. Raises as `ask`."""
+        ...
+
+
+class RemoteSegmenter:
+    """See `Segmenter`. `variant` is what the replicas said they run; `ended` is called, off the event loop, when the
+    last call is over.
+
+    `images_sent` counts pictures that went over, `retries` calls that were made again.
+    """
+
+    def __init__(self, replicas: Replicas, variant: str, ended: Callable[[], None] = lambda: None) -> None:
+        self._replicas = replicas
+        self._variant = variant
+        self._ended = ended
+        self._calls = 0
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.images_sent = 0
+        self.retries = 0
+
+    @property
+    def variant(self) -> str:
+        return self._variant
+
+    async def segment(
+        self,
+        image_id: ImageId,
+        image: Image | Callable[[], Image],
+        prompt: Prompt,
+        deadline: Deadline | None = None,
+    ) -> SegmentResult:
+        """See `Segmenter.segment`."""
+        deadline = deadline or Deadline.never()
+        async with self._place(), _within(deadline):
+            answer = await self._persistent(image_id, image, prompt, deadline)
+            return await asyncio.to_thread(answer.result)
+
+    async def ready(self) -> bool:
+        """Whether a replica says that it takes prompts. One that has just died is looked past once."""
+        if self._closed:
+            return False
+        for _ in range(2):
+            try:
+                return (await self._replicas.standing()).ready
+            except EngineError:
+                continue
+        return False
+
+    async def close(self) -> None:
+        """See `Segmenter.close`."""
+        first, self._closed = not self._closed, True
+        await self._idle.wait()
+        if first:
+            await asyncio.to_thread(self._ended)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._closed:
+            raise ShuttingDown("the segmenter is closed")
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        except RSAgentError:
+            raise
+        except Exception as error:
+            raise SegmenterError("the segmenter failed on this picture") from error
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _persistent(
+        self, image_id: ImageId, image: Image | Callable[[], Image], prompt: Prompt, deadline: Deadline
+    ) -> Answer:
+        """The answer, also if the replica dies: a prompt changes nothing, so that it may be asked twice."""
+        try:
+            return await self._answer(image_id, image, prompt, deadline)
+        except ReplicaLost:
+            self.retries += 1
+            await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311  no secret
+            return await self._answer(image_id, image, prompt, deadline)
+
+    async def _answer(
+        self, image_id: ImageId, image: Image | Callable[[], Image], prompt: Prompt, deadline: Deadline
+    ) -> Answer:
+        reply = await self._replicas.ask(_ask(image_id, prompt, deadline))
+        if isinstance(reply, NeedImage):
+            pixels = await asyncio.to_thread(image) if callable(image) else image
+            self.images_sent += 1
+            reply = await self._replicas.ask(_ask(image_id, prompt, deadline), pixels)
+        match reply:
+            case Answer():
+                return reply
+            case Refused(error):
+                raise error
+            case NeedImage():
+                raise SegmenterError("the segmenter lost the picture that it was sent")
+
+
+def _ask(image_id: ImageId, prompt: Prompt, deadline: Deadline) -> Ask:
+    remaining = deadline.remaining()
+    return Ask(image_id, prompt, None if math.isinf(remaining) else remaining)
+
+
+@asynccontextmanager
+async def _within(deadline: Deadline) -> AsyncIterator[None]:
+    deadline.check()
+    scope = deadline.timeout()
+    try:
+        async with scope:
+            yield
+    except TimeoutError as error:
+        if not scope.expired():  # the picture's own
+            raise
+        raise DeadlineExceeded("the deadline passed before the segmenter answered") from error

@@ -1,0 +1,75 @@
+"""A Ray cluster of this machine with the segmenter's application on it, until SIGTERM.
+
+A process of its own, under a keeper (`local.py`): the service's processes find the cluster by its address, and however
+they end, none of Ray's processes is left. `ray start` would leave them all, and starts a server for remote clients
+besides.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import services
+
+from rsagent.errors import RSAgentError
+from rsagent.segmenter.serve.cluster import deployed
+from rsagent.settings import SegmenterSettings
+
+ADDRESS = "address"
+FAILURE = "failure"
+
+
+def main(folder: Path, cpus: float, settings: SegmenterSettings) -> int:
+    """Start, write the address into `folder`/address or why it failed into `folder`/failure, wait for the end."""
+    try:
+        be_patient(settings.ray.start_timeout)
+        started = ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=settings.ray.object_store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="warning",
+            _temp_dir=str(folder),
+        )
+        deployed(settings)
+    except Exception as error:  # noqa: BLE001  whoever waits for the address is told, whatever it is
+        traceback.print_exc()
+        _write(folder / FAILURE, str(error) if isinstance(error, RSAgentError) else f"Ray did not start: {error}")
+        return 1
+    _write(folder / ADDRESS, started.address_info["gcs_address"])
+    while True:
+        signal.pause()
+
+
+def be_patient(seconds: float) -> None:
+    """Ray waits for the node that it starts for 30 s, whatever is set, and a busy machine takes longer: what it asks
+    again and again in that time now comes back only with the node. May go when Ray's wait can be set."""
+    once, end = services.get_node, time.monotonic() + seconds
+
+    def patient(*asked: Any) -> Any:
+        while True:
+            try:
+                return once(*asked)
+            except RuntimeError:  # it has not registered yet
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = patient
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), SegmenterSettings.model_validate_json(sys.argv[3])))
