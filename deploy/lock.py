@@ -29,4 +29,4 @@ def lock(name: str, *extras: str) -> None:
 
 if __name__ == "__main__":
     lock("requirements.lock")
-    lock("requirements-dev.lock", "dev", "train")
+    lock("requirements-dev.lock", "dev", "train", "telemetry")

@@ -1,4 +1,4 @@
-"""`python -m loadtests`: what this machine makes of the embedded default."""
+"""`python -m loadtests`: what this machine makes of the embedded default; with a command, what it takes to break it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,44 @@ from rich.console import Console
 
 from loadtests import embedded, overlay
 
+app = typer.Typer(add_completion=False)
 
+
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     rounds: Annotated[int, typer.Option(help="How often each shipped example is asked.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures there as JSON.")] = None,
 ) -> None:
     """Measure overlays, and a real `rsagent serve`: time to first mask, to the end, encodes, memory."""
+    if context.invoked_subcommand is not None:
+        return
     figures = {"overlay": overlay.measure(), "embedded": embedded.measure(rounds)}
     Console().print_json(json.dumps(figures))
     if out:
         out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
+@app.command()
+def reliability(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="overload, hangups, noisy, isolation, fuzz, chaos, soak.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="Minutes in place of an hour.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures there as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the soak's memory over time there, as PNG.")] = None,
+) -> None:
+    """Overload, killed clients, a noisy key, isolation, bad input, chaos and a soak, each with its bar.
+
+    Ends with 0 if everything holds. The whole takes about 50 minutes on a quiet machine.
+    """
+    from loadtests import reliability as command
+
+    unknown = set(parts or ()) - set(command.PARTS)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(command.PARTS)}")
+    raise typer.Exit(int(not command.run(parts or [], short, out, plot)))
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()
