@@ -10,7 +10,7 @@ from rsagent.agent.state import EpisodeState, StopReason
 from rsagent.policy.protocol import PolicyTurn
 from rsagent.training.policy.expert import Expert, Move
 from rsagent.training.policy.lessons import DIALECT, opening
-from rsagent.training.policy.play import play, segment, slip
+from rsagent.training.policy.play import astray, play, segment, slip
 from rsagent.training.world.requests import Request
 
 
@@ -28,18 +28,18 @@ def start(asked: Request, turns: int = 8) -> tuple[EpisodeState, Expert]:
 
 
 def test_it_asks_for_the_target_then_finishes() -> None:
-    state, expert = start(request(0))
+    state, expert = start(request(0), turns=2)
     first = expert.decide(state)
     assert first.thought == "The dog."
     assert first.action == Segment((40.0, 130.0, 160.0, 270.0), frame=0)
     state = after(state, first)
-    assert expert.decide(state) == Move("The dog: it fits.", Finish((1,)))
+    assert expert.decide(state) == Move("The dog. It fits.", Finish((1,)))
     assert after(state, expert.decide(state)).stop is StopReason.FINISHED
 
 
 def test_what_is_not_there_is_reported() -> None:
     state, expert = start(request())
-    assert expert.decide(state) == Move("The umbrella: not here.", NoTarget("no umbrella"))
+    assert expert.decide(state) == Move("The umbrella. Not here.", NoTarget("no umbrella"))
 
 
 def test_several_are_taken_from_left_to_right() -> None:
@@ -65,19 +65,57 @@ def test_a_wrong_mask_is_named_and_mended() -> None:
     state, expert = start(request(0))
     state = after(state, Move("The dog.", Segment((280.0, 150.0, 400.0, 260.0)), taught=False))
     move = expert.decide(state)
-    assert move.thought == "No, that is the cat. The dog."
+    assert move.thought == "The dog. No, that is the cat."
     assert after(after(state, move), expert.decide(after(state, move))).stop is StopReason.FINISHED
 
 
 def test_a_sloppy_mask_is_mended() -> None:
     state, expert = start(request(0))
     state = after(state, Move("The dog.", Segment((100.0, 200.0, 220.0, 340.0)), taught=False))
-    assert expert.decide(state).thought == "It does not fit. The dog."
+    assert expert.decide(state).thought == "The dog. It does not fit."
+
+
+def test_a_zoom_that_went_astray_is_made_again_while_there_is_time() -> None:
+    state, expert = start(request(2))
+    state = after(state, Move("The key. Zoom in.", Zoom((260.0, 100.0, 440.0, 280.0), 0), taught=False))
+    again = expert.decide(state)
+    assert again == Move("The key. No, elsewhere.", Zoom(expert.surroundings(scene().objects[2]), 0))
+    hurried, expert = start(request(2), turns=3)
+    hurried = after(hurried, Move("The key. Zoom in.", Zoom((260.0, 100.0, 440.0, 280.0), 0), taught=False))
+    assert expert.decide(hurried).action == Segment((200.0, 380.0, 230.0, 400.0), frame=0)
+
+
+def test_in_a_frame_that_cuts_it_off_what_is_seen_of_it_is_asked_for() -> None:
+    state, expert = start(request(0))
+    state = after(state, Move("The dog. Zoom in.", Zoom((60.0, 120.0, 240.0, 300.0), 0), taught=False))
+    assert expert.decide(state).action == Segment((60.0, 130.0, 160.0, 270.0), frame=1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_zoom_is_aimed_roughly_and_never_outside_the_picture(seed: int) -> None:
+    state, expert = start(request(2))
+    move = astray(expert, expert.decide(state), np.random.default_rng(seed))
+    assert isinstance(move.action, Zoom)
+    x1, y1, x2, y2 = move.action.bbox
+    assert 0 <= x1 < x2 <= 448
+    assert 0 <= y1 < y2 <= 448
+    assert move.taught == (move.action == expert.decide(state).action)
+
+
+def test_every_turn_that_speaks_of_one_thing_looks_at_it() -> None:
+    lesson = play(scribe(), scene(), request(2), 8, np.random.default_rng(3))
+    assert lesson.gazes
+    for gaze in lesson.gazes:
+        rows, columns = lesson.grids[gaze.picture]
+        assert gaze.cells.shape == (rows * columns,)
+        assert gaze.cells.any()
+        assert lesson.ids[gaze.start] == scribe().stop
+        assert gaze.start < gaze.stop <= len(lesson.ids)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_slip_is_an_untaught_box_inside_the_picture(seed: int) -> None:
-    state, expert = start(request(0))
+    state, expert = start(request(0), turns=2)
     move = slip(expert, state, expert.decide(state), np.random.default_rng(seed))
     assert isinstance(move.action, Segment)
     assert move.action.bbox is not None

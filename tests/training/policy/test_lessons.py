@@ -6,14 +6,14 @@ from tests.training.policy.stages import model, request, scene, scribe
 
 from rsagent.training.policy.beginnings import prepare_language
 from rsagent.training.policy.episodes import converse
-from rsagent.training.policy.grounding import SoftNumbers, answer, language_losses, told
+from rsagent.training.policy.grounding import SoftNumbers, answer, language_losses, read_prefix, told
 from rsagent.training.policy.lessons import first_lesson
 from rsagent.training.policy.play import play
 from rsagent.training.policy.tower import encode
 
 
 def test_only_the_policys_own_words_are_taught() -> None:
-    lesson = first_lesson(scribe(), scene(), request(0, text="Find the dog"), 8)
+    lesson = first_lesson(scribe(), scene(), request(0, text="Find the dog"), 2)
     said = scribe().tokenizer.decode(lesson.labels[lesson.labels >= 0])
     assert said.startswith("<think>The dog.</think><tool_call>")
     assert said.endswith("</tool_call><|im_end|>")
@@ -27,7 +27,8 @@ def test_branches_and_whole_conversations_predict_alike() -> None:
     lessons = [first_lesson(scribe(), scene(), request(target), 8) for target in (0, 1)]
     with torch.no_grad():
         view = torch.from_numpy(lessons[0].pictures[0].copy())[None]
-        branched = answer(model(), scribe(), encode(model().model.visual, view), [lessons])
+        prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (7, 7))
+        branched = answer(model(), scribe(), prefix, [lessons], torch.zeros(1, 49, dtype=torch.long))
         whole = converse(model(), scribe().image, lessons)
     assert torch.equal(branched.labels, whole.labels)
     torch.testing.assert_close(branched.states, whole.states, atol=1e-4, rtol=1e-3)
@@ -38,5 +39,6 @@ def test_losses_are_finite_and_figures_come_by_kind() -> None:
     answered = converse(model(), scribe().image, lessons)
     losses = language_losses(model(), SoftNumbers(scribe(), 1.5), answered, 1)
     assert set(losses) == {"text", "coordinate"}
+    assert answered.beside.isfinite()
     assert all(loss.isfinite() for loss in losses.values())
     assert set(told(model(), scribe(), answered, lessons)) <= {"words_name", "iou_name"}

@@ -3,10 +3,8 @@
     album      compose scenes once, for all stages (a few minutes)
     tokenizer  the byte-level BPE
     vision     stage A, the tower alone: a few names first, then all
-    drill      names looked up, boxes read, before stage B
-    ground     stage B, requests answered by a first move
-    play       expert episodes, beside stage B
-    episodes   stage C, whole conversations
+    play       expert episodes, for stage B
+    joint      stage B, names looked up, requests answered, whole conversations
     export     an ordinary checkpoint directory
 
 Each stage writes checkpoints into the run's folder and goes on from them when started again.
@@ -14,7 +12,6 @@ Each stage writes checkpoints into the run's folder and goes on from them when s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +21,9 @@ import typer
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
-from rsagent.training.policy.drills import DrilledTrainer, DrillPlan, read_out, train_drills
-from rsagent.training.policy.episodes import EpisodesPlan, EpisodesTrainer, train_episodes
+from rsagent.training.policy.drills import read_out
 from rsagent.training.policy.export import card, export, fresh
-from rsagent.training.policy.grounding import (
-    GroundingPlan,
-    train_grounding,
-)
+from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
 from rsagent.training.policy.theatre import rehearse
 from rsagent.training.policy.vision import VisionPlan, train_vision
@@ -86,14 +79,6 @@ def vision(
     train_vision(model.model.visual, plan, folder / "album", folder, start=folder / "few" / "vision.pt")
 
 
-def _grounder(folder: Path, plan: GroundingPlan, load: Callable[[Any, DenseHeads, Scribe], None]) -> DrilledTrainer:
-    scribe = Scribe(load_tokenizer(folder / "tokenizer"))
-    model = fresh(scribe.tokenizer)
-    heads = DenseHeads(len(Album(folder / "album" / "train").names))
-    load(model, heads, scribe)
-    return DrilledTrainer(model.to(plan.device), heads.to(plan.device), scribe, plan, folder / "album")
-
-
 def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
     """The tower of stage A, and a language model that starts where names are looked for."""
     album = Album(folder / "album" / "train")
@@ -106,69 +91,44 @@ def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
     read_out(model, album)
 
 
-@app.command()
-def drill(folder: Folder, minutes: Minutes = 8.0, batch: int = 8, lr: float = 1e-3, threads: Threads = 1) -> None:
-    """Names looked up among the image tokens, boxes read off them; the tower rests."""
-    _begin(threads)
-    scribe = Scribe(load_tokenizer(folder / "tokenizer"))
-    model, heads = fresh(scribe.tokenizer), DenseHeads(len(Album(folder / "album" / "train").names))
-    _first(folder, model, heads, scribe)
-    torch.save(heads.state_dict(), folder / "heads.pt")
-    train_drills(model, scribe, DrillPlan(minutes=minutes, batch=batch, lr=lr), folder / "album", folder)
-
-
-@app.command()
-def ground(
-    folder: Folder, minutes: Minutes = 30.0, batch: int = 4, lr: float = 1e-3, threads: Threads = 1, device: str = "cpu"
-) -> None:
-    """Stage B: names, attributes, relations, reasoning, several, absent; one move each."""
-    _begin(threads)
-
-    def load(model: Any, heads: DenseHeads, scribe: Scribe) -> None:
-        model.load_state_dict(torch.load(folder / "drills.pt", weights_only=True)["model"])
-        heads.load_state_dict(torch.load(folder / "heads.pt", weights_only=True))
-
-    plan = GroundingPlan(minutes=minutes, batch=batch, lr=lr, device=device)
-    train_grounding(_grounder(folder, plan, load), folder)
-
-
-def _stage(stage: str) -> Callable[[Path], Callable[[Any, DenseHeads, Scribe], None]]:
-    def of(folder: Path) -> Callable[[Any, DenseHeads, Scribe], None]:
-        def load(model: Any, heads: DenseHeads, scribe: Scribe) -> None:
-            state = torch.load(folder / f"{stage}.pt", weights_only=True)
-            model.load_state_dict(state["model"])
-            heads.load_state_dict(state["heads"])
-
-        return load
-
-    return of
-
-
 @app.command(name="play")
 def rehearsal(folder: Folder, bills: int = 90) -> None:
-    """Play expert episodes, 64 a file; stage C may start once there are some."""
+    """Play expert episodes, 64 a file; stage B needs some."""
     scribe = Scribe(load_tokenizer(folder / "tokenizer"))
     rehearse(scribe, Album(folder / "album" / "large"), World("train"), folder / "played", range(bills))
 
 
 @app.command()
-def episodes(
+def joint(
     folder: Folder,
-    minutes: Minutes = 25.0,
+    minutes: Minutes = 120.0,
     batch: int = 8,
-    lr: float = 7e-4,
-    tower: float = 0.25,
+    lr: float = 1.2e-3,
+    tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
+    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
+    seed: int = 0,
     threads: Threads = 1,
     device: str = "cpu",
 ) -> None:
-    """Stage C: look, judge, mend, zoom, finish."""
-    _begin(threads)
-    ground = _grounder(folder, GroundingPlan(lr=lr, tower=tower, sigma=1.5, device=device), _stage("grounding")(folder))
-    train_episodes(EpisodesTrainer(ground, EpisodesPlan(minutes=minutes, batch=batch), folder / "played"), folder)
+    """Stage B: names looked up, requests answered, whole episodes; needs the tower and played episodes."""
+    _begin(threads, seed)
+    scribe = Scribe(load_tokenizer(folder / "tokenizer"))
+    model, heads = fresh(scribe.tokenizer), DenseHeads(len(Album(folder / "album" / "train").names))
+    if start is None:
+        _first(folder, model, heads, scribe)
+    plan = JointPlan(minutes=minutes, batch=batch, lr=lr, tower=tower, seed=seed, device=device)
+    stage = Joint(model.to(device), heads.to(device), scribe, plan, folder)
+    if start is not None:
+        state = torch.load(start, weights_only=True)
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        if "probes" in state:
+            stage.probes.load_state_dict(state["probes"])
+    train_joint(stage, folder)
 
 
 @app.command(name="export")
-def write(folder: Folder, to: Path, stage: str = "episodes") -> None:
+def write(folder: Folder, to: Path, stage: str = "joint") -> None:
     """Write the checkpoint of a stage as a directory that transformers and vLLM load."""
     tokens = load_tokenizer(folder / "tokenizer")
     model = fresh(tokens)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -138,3 +139,45 @@ class Album:
             page = int(rng.choice((full if rng.random() < crowded else plain) or full or plain))
             rows = rng.choice(PAGE, size=size, replace=False)
             yield self.take(page, np.sort(rows), bool(rng.random() < 0.5))
+
+
+CLOSE = (1.3, 3.0)
+LEAST_SEEN = 0.004
+
+
+def closeup(batch: Batch, size: tuple[int, int], rng: np.random.Generator) -> Batch:
+    """Each scene of a batch as a zoom shows it: `size` (height, width) pixels of the surroundings of one object,
+    1.3 to 3 times as large as it, off centre. What is left of the other objects stays where it is enough to be named.
+    """
+    views = [_close(batch, row, size, rng) for row in range(len(batch.images))]
+    images, owner, boxes, seen = (np.stack(parts) for parts in zip(*views, strict=True))
+    names, stamps = (np.where(seen, ids, -1) for ids in (batch.names, batch.stamps))
+    return Batch(images, owner, names, stamps, boxes, batch.seeds)
+
+
+def _close(batch: Batch, row: int, size: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
+    left, top, width, height = _region(batch, row, size, rng)
+    window = np.s_[row, top : top + height, left : left + width]
+    image = cv2.resize(batch.images[window], size[::-1], interpolation=cv2.INTER_AREA)
+    owner = np.asarray(cv2.resize(batch.owner[window], size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+    boxes, seen = np.zeros((MOST, 4), np.float32), np.zeros(MOST, np.bool_)
+    for index in np.flatnonzero(batch.names[row] >= 0):
+        mask = owner == index + 1
+        if np.count_nonzero(mask) < LEAST_SEEN * owner.size:
+            owner[mask] = 0
+            continue
+        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+        boxes[index], seen[index] = (x, y, x + w, y + h), True
+    return np.asarray(image, np.uint8), owner, boxes, seen
+
+
+def _region(batch: Batch, row: int, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a window of the view's shape around one object, inside the picture."""
+    shown = batch.owner.shape[1:]
+    x1, y1, x2, y2 = batch.boxes[row, rng.choice(np.flatnonzero(batch.names[row] >= 0))]
+    scale = max((y2 - y1) / size[0], (x2 - x1) / size[1]) * np.exp(rng.uniform(*np.log(CLOSE)))
+    scale = min(max(scale, 0.2), shown[0] / size[0], shown[1] / size[1])
+    height, width = int(scale * size[0]), int(scale * size[1])
+    off = rng.normal(0, 0.12, 2) * (width, height)
+    left, top = (x1 + x2 - width) / 2 + off[0], (y1 + y2 - height) / 2 + off[1]
+    return int(np.clip(left, 0, shown[1] - width)), int(np.clip(top, 0, shown[0] - height)), width, height

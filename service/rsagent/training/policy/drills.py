@@ -1,13 +1,13 @@
-"""Drills, before stage B: "The dog." -> its box, for every object of a picture at once, the tower at rest.
+"""Drills: "The dog." -> its box, for every object of a picture at once, or a no for a name that is not there.
 
 What the language model must find first is how to look a name up among the image tokens and read its box. A drill
-is a third of a lesson's length and needs no tower backwards, so it gives five times as many look-ups a second.
+is a third of a lesson's length, so it gives many look-ups for the price of one reading of the picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,46 +15,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rsagent.training.policy import wording
 from rsagent.training.policy.album import Album, Batch
 from rsagent.training.policy.beginnings import number_axes
 from rsagent.training.policy.dense import (
     FEATURES,
     GRID,
     IGNORE,
-    DenseHeads,
     bin_places,
     box_iou,
-    dense_losses,
     dense_targets,
     smooth_features,
 )
 from rsagent.training.policy.grounding import (
+    READERS,
     Answered,
-    GroundingPlan,
-    GroundingTrainer,
-    SoftNumbers,
-    language_losses,
-    read_prefix,
+    Prefix,
+    looks_beside,
     spelled_boxes,
+    watched,
 )
 from rsagent.training.policy.lessons import Scribe
-from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.reader import causal, read
-from rsagent.training.policy.run import Run
-from rsagent.training.policy.shape import CELL, TEXT
-from rsagent.training.policy.tower import Seen, encode
-from rsagent.training.policy.vision import WEIGHTS, jitter, wear
-from rsagent.training.policy.wording import the
+from rsagent.training.policy.shape import TEXT
+from rsagent.training.policy.tower import encode
+from rsagent.training.world.names import clashes
 
 CALL = '{"name": "segment", "arguments": {"bbox_2d": ['
 
 
-READER = 2
-
-
 @torch.no_grad()
 def read_out(model: Any, album: Album) -> None:
-    """Start the even heads of layer `READER` as readers of boxes: group g carries coordinate g of the object under
+    """Start the even heads of the first reader as readers of boxes: group g carries coordinate g of the object under
     the image token that it attends to.
 
     The map from a token to the features of a coordinate is ridge regression over the objects of some scenes, cut to
@@ -64,7 +56,7 @@ def read_out(model: Any, album: Album) -> None:
     targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
     merged = encode(model.model.visual, torch.from_numpy(batch.images), deepstack=False).merged[targets.has]
     x = functional.rms_norm(merged, (TEXT,))
-    attention = model.model.language_model.layers[READER].self_attn
+    attention = model.model.language_model.layers[READERS[0]].self_attn
     width = attention.head_dim
     gram = x.T @ x + 0.01 * len(x) * torch.eye(TEXT)
     for group in range(4):
@@ -77,28 +69,33 @@ def read_out(model: Any, album: Album) -> None:
         attention.o_proj.weight[:, head] = number_axes().T @ (left[:, :width] * root)
 
 
-@dataclass(frozen=True)
-class DrillPlan:
-    """How the drills go."""
+ABSENT = 3
 
-    minutes: float = 8.0
-    batch: int = 8
-    lr: float = 1e-3
-    crowded: float = 0.6
-    sigma: float = 1.5
-    seed: int = 0
-    report: int = 50
+
+@dataclass(frozen=True)
+class Drilled:
+    """Ids, labels and spots [K, L] of a batch's drills; of each the picture [K], the name [K], and the cells of its
+    object (bool [K, cells], none where it is absent)."""
+
+    ids: Tensor
+    labels: Tensor
+    spots: Tensor
+    pictures: Tensor
+    names: Tensor
+    cells: Tensor
 
 
 class Drills:
-    """Writes the drills of a batch: ids, labels and spots [B * K, L], K the most objects of a picture."""
+    """Writes the drills of a batch: every object whose name stands alone, and some names that are not there."""
 
-    def __init__(self, scribe: Scribe, names: tuple[str, ...]) -> None:
-        self.names, self.numbers, encode_text = names, scribe.numbers.tolist(), scribe.tokenizer.encode
-        self.heads = [encode_text(f"<think>{the(name)}.") for name in names]
+    def __init__(self, scribe: Scribe, names: Sequence[str], ground: Callable[[int], Set[int]]) -> None:
+        """`ground` tells which names the photograph under the scene of a seed shows."""
+        self.ground, self.numbers, encode_text = ground, scribe.numbers.tolist(), scribe.tokenizer.encode
+        self.heads = [encode_text(f"<think>{wording.seek(name)}") for name in names]
+        self.no = encode_text(f"<think>{wording.absent('dog')}")[len(encode_text(f"<think>{wording.seek('dog')}")) :][0]
         self.comma, self.tail = encode_text(", 8")[0], encode_text("</think><tool_call>" + CALL)
 
-    def one(self, name: int, box: Any, width: int, height: int) -> tuple[list[int], list[int], list[bool]]:
+    def here(self, name: int, box: Any, width: int, height: int) -> tuple[list[int], list[int], list[bool]]:
         """Ids, labels and spots of one object's drill; `box` in pixels."""
         head = self.heads[name]
         bins = np.round(np.asarray(box) / (width, height, width, height) * (999 / GRID)).astype(int).clip(0, 125)
@@ -110,44 +107,73 @@ class Drills:
         labels = [IGNORE] * (start - 1) + ids[start:-1]
         return ids[:-2], labels[: len(ids) - 2], spots[1 : len(ids) - 1]
 
-    def batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Ids, labels, spots of all objects whose name stands alone, which picture each is of, and which cells it
-        covers, bool [K, cells]."""
+    def gone(self, name: int) -> tuple[list[int], list[int], list[bool]]:
+        """The drill of a name that is not there: what follows it is a no."""
+        head = self.heads[name]
+        return head, [IGNORE] * (len(head) - 1) + [self.no], [False] * len(head)
+
+    def absent(self, batch: Batch, row: int, rng: np.random.Generator) -> Iterator[int]:
+        """Names that are neither on a scene nor in its ground, nor like anything that is."""
+        shown = {int(name) for name in batch.names[row] if name >= 0} | self.ground(batch.seeds[row])
+        for name in rng.integers(len(self.heads), size=ABSENT).tolist():
+            if name not in shown and not clashes()[name] & shown:
+                yield name
+
+    def batch(self, batch: Batch, rng: np.random.Generator) -> Drilled:
+        """The drills of a batch."""
         height, width = batch.images.shape[1:3]
-        rows, owners, cells = [], [], []
+        rows, pictures, asked, cells = [], [], [], []
         which = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes))).which
         for row, names in enumerate(batch.names):
             for index, name in enumerate(names):
                 if name >= 0 and (names == name).sum() == 1:
-                    rows.append(self.one(int(name), batch.boxes[row, index], width, height))
-                    owners.append(row)
+                    rows.append(self.here(int(name), batch.boxes[row, index], width, height))
+                    pictures.append(row)
+                    asked.append(int(name))
                     cells.append(which[row] == index)
-        columns = (
+            for name in self.absent(batch, row, rng):
+                rows.append(self.gone(name))
+                pictures.append(row)
+                asked.append(name)
+                cells.append(torch.zeros_like(which[row], dtype=torch.bool))
+        ids, labels, spots = (
             nn.utils.rnn.pad_sequence([torch.tensor(r[part]) for r in rows], batch_first=True, padding_value=fill)
             for part, fill in ((0, 0), (1, IGNORE), (2, False))
         )
-        ids, labels, spots = columns
-        return ids, labels, spots.bool(), torch.tensor(owners), torch.stack(cells)
+        return Drilled(ids, labels, spots.bool(), torch.tensor(pictures), torch.tensor(asked), torch.stack(cells))
 
 
-def drill(model: Any, scribe: Scribe, drills: Drills, batch: Batch, seen: Seen) -> tuple[Answered, Tensor]:
-    """Look all objects of a batch up. Also returns how far the reading heads look beside the object: the mean of
-    -log(attention on its cells) where its words are to be said."""
-    language = model.model.language_model
-    height, width = batch.images.shape[1:3]
-    past, start = read_prefix(model, scribe, seen, height, width)
-    ids, labels, spots, owners, cells = drills.batch(batch)
-    shared = past[0][0].shape[2]
-    mine = tuple((key[owners], value[owners]) for key, value in past)
-    places = (start + torch.arange(ids.shape[1])).expand(3, len(ids), -1)
-    watch: dict[int, list[Tensor]] = {READER: []}
-    states, _ = read(language, language.embed_tokens(ids), places, causal(ids.shape[1], shared), mine, watch=watch)
-    wanted = labels != IGNORE
-    first = int((scribe.prefix((height // CELL, width // CELL)) == scribe.image).nonzero()[0])
-    looks = watch[READER][0][:, ::2, :, first : first + cells.shape[1]].float()
-    mass = (looks * cells[:, None, None]).sum(-1).transpose(1, 2)[wanted & cells.any(1, keepdim=True)]
-    owner = torch.arange(len(ids))[:, None].expand_as(labels)
-    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted]), -(mass + 1e-4).log().mean()
+@dataclass(frozen=True)
+class Sought:
+    """Places where a name was being looked for: states [M, T] as they come in to the first reader, and the names."""
+
+    states: Tensor
+    names: Tensor
+
+
+def drill(model: Any, scribe: Scribe, drilled: Drilled, prefix: Prefix) -> tuple[Answered, Sought]:
+    """Look all names up in the pictures of `prefix`."""
+    language, length = model.model.language_model, drilled.ids.shape[1]
+    mine = tuple((key[drilled.pictures], value[drilled.pictures]) for key, value in prefix.past)
+    places = (prefix.start + torch.arange(length)).expand(3, len(drilled.ids), -1)
+    watch = watched()
+    taps: dict[int, list[Tensor]] = {READERS[0]: []}
+    mask = causal(length, prefix.past[0][0].shape[2])
+    states, _ = read(language, language.embed_tokens(drilled.ids), places, mask, mine, watch=watch, taps=taps)
+    wanted = drilled.labels != IGNORE
+    beside = looks_beside(watch, scribe.first, drilled.cells, wanted)
+    owner = torch.arange(len(drilled.ids))[:, None].expand_as(drilled.labels)
+    sought = Sought(taps[READERS[0]][0][wanted], drilled.names[owner[wanted]])
+    return Answered(states[wanted], drilled.labels[wanted], drilled.spots[wanted], owner[wanted], beside), sought
+
+
+@torch.no_grad()
+def told_apart(model: Any, drills: Drills, answered: Answered) -> dict[str, float]:
+    """Share of names that are there and not refused, and of absent ones that are."""
+    opened = torch.cat([answered.owner.new_ones(1).bool(), answered.owner[1:] != answered.owner[:-1]])
+    no = model.lm_head(answered.states[opened].float()).argmax(-1) == drills.no
+    absent = answered.labels[opened] == drills.no
+    return {"here": 1 - float(no[~absent].float().mean()), "gone": float(no[absent].float().mean())}
 
 
 @torch.no_grad()
@@ -156,64 +182,3 @@ def looked_up(model: Any, scribe: Scribe, answered: Answered) -> float:
     logits = model.lm_head(answered.states[answered.spots].float())[:, scribe.numbers]
     ours = bin_places()[logits.argmax(-1)].view(-1, 4) * (GRID / 999)
     return float(box_iou(ours, spelled_boxes(answered.labels[answered.spots].view(-1, 4), scribe)).mean())
-
-
-def train_drills(model: Any, scribe: Scribe, plan: DrillPlan, album: Path, folder: Path) -> None:
-    """Run the drills in `folder` (resumes); leaves `drills.pt` with the model."""
-    train = Album(album / "train")
-    drills, rng = Drills(scribe, train.names), np.random.default_rng(plan.seed)
-    optimiser, numbers = Optimiser(model.model.language_model, plan.lr), SoftNumbers(scribe, plan.sigma)
-    run = Run(folder, "drills", plan.minutes)
-    if state := run.resume():
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-    batches = train.batches(plan.batch, plan.seed + run.step, plan.crowded)
-    while run.progress < 1:
-        batch = next(batches)
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                seen = encode(model.model.visual, torch.from_numpy(jitter(batch.images, rng)))
-            answered, beside = drill(model, scribe, drills, batch, seen)
-            losses = language_losses(model, numbers, answered, len(batch.images) * 8)
-        total: Any = losses["coordinate"] + losses["text"] + 0.3 * beside
-        total.backward()
-        norm = optimiser.step(factor_at(run.progress, run.step, hold=0.8))
-        run.note({key: loss.item() for key, loss in losses.items()} | {"norm": norm})
-        run.note({"beside": beside.item(), "iou": looked_up(model, scribe, answered)})
-        run.step += 1
-        if run.step % plan.report == 0 or run.progress >= 1:
-            run.report()
-        if run.step % (4 * plan.report) == 0 or run.progress >= 1:
-            run.save(model=model.state_dict(), optimiser=optimiser.state_dict())
-
-
-class DrilledTrainer(GroundingTrainer):
-    """Stage B with a drill between any two packs: the tower learns from both, and look-ups go on being learned."""
-
-    def __init__(self, model: Any, heads: DenseHeads, scribe: Scribe, plan: GroundingPlan, album: Path) -> None:
-        super().__init__(model, heads, scribe, plan, album)
-        self.drills = Drills(scribe, self.train.names)
-        self.turn = 0
-
-    def restart(self, step: int) -> None:
-        super().restart(step)
-        self.batches = self.train.batches(self.plan.batch, self.plan.seed + step + 2, self.plan.drilled)
-
-    def step(self, factor: float) -> dict[str, float]:
-        self.turn += 1
-        if self.turn % 3:
-            return super().step(factor)
-        batch = next(self.batches)
-        images, worn = wear(batch, 0.2, self.rng)
-        targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
-        with torch.autocast(self.plan.device, torch.bfloat16):
-            seen = encode(self.model.model.visual, torch.from_numpy(jitter(images, self.rng)))
-            answered, beside = drill(self.model, self.scribe, self.drills, batch, seen)
-            told = language_losses(self.model, self.numbers, answered, len(batch.images) * 8)
-            dense = dense_losses(self.heads, seen, targets, torch.from_numpy(worn))
-        known = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items()]).sum()
-        total: Any = told["coordinate"] + told["text"] + 0.3 * beside + self.plan.dense * known
-        total.backward()
-        self.optimiser.step(factor)
-        figures = {"drill": told["coordinate"].item(), "beside": beside.item(), "drill_dense": known.item()}
-        return figures | {"drill_iou": looked_up(self.model, self.scribe, answered)}

@@ -1,11 +1,9 @@
-"""Stage C, episodes: whole conversations with their overlays, beside the packs of stage B so that grounding goes on."""
+"""Whole conversations with their overlays and zooms, read at once."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,24 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from rsagent.training.policy.dense import IGNORE
-from rsagent.training.policy.grounding import Answered, GroundingTrainer, language_losses, told
+from rsagent.training.policy.grounding import Answered, watched
 from rsagent.training.policy.lessons import Lesson
-from rsagent.training.policy.optimise import factor_at
 from rsagent.training.policy.reader import causal, read, token_places
-from rsagent.training.policy.run import Run
-from rsagent.training.policy.theatre import performances
 from rsagent.training.policy.tower import encode
-
-
-@dataclass(frozen=True)
-class EpisodesPlan:
-    """How stage C goes: of `cycle` steps one is a pack of stage B, the rest are `batch` episodes each."""
-
-    minutes: float = 25.0
-    batch: int = 8
-    cycle: int = 2
-    seed: int = 0
-    report: int = 60
 
 
 def look(model: Any, pictures: Sequence[Any]) -> list[list[Tensor]]:
@@ -70,53 +54,24 @@ def converse(model: Any, image: int, lessons: list[Lesson]) -> Answered:
     places = torch.zeros(3, *ids.shape, dtype=torch.long)
     for row, lesson in enumerate(lessons):
         places[:, row, : len(lesson.ids)] = token_places(lesson.ids, image, lesson.grids)
-    states, _ = read(language, x, places, causal(ids.shape[1]), None, stacked)
+    watch = watched()
+    states, _ = read(language, x, places, causal(ids.shape[1]), None, stacked, watch)
     wanted = labels != IGNORE
     owner = torch.arange(len(lessons))[:, None].expand_as(labels)
-    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted])
+    beside = gazed_beside(watch, image, lessons)
+    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted], beside)
 
 
-class EpisodesTrainer:
-    """Stage C around the model, the optimiser and the packs of stage B."""
-
-    def __init__(self, ground: GroundingTrainer, plan: EpisodesPlan, played: Path) -> None:
-        self.ground, self.plan, self.played = ground, plan, played
-        self.restart(0)
-
-    def restart(self, step: int) -> None:
-        """Draw episodes as a run does that has come to `step`."""
-        self.lessons = performances(self.played, self.plan.batch, self.plan.seed + step)
-
-    def step(self, number: int, factor: float) -> dict[str, float]:
-        if number % self.plan.cycle == 0:
-            return self.ground.step(factor)
-        lessons = next(self.lessons)
-        with torch.autocast(self.ground.plan.device, torch.bfloat16):
-            answered = converse(self.ground.model, self.ground.scribe.image, lessons)
-            losses = language_losses(self.ground.model, self.ground.numbers, answered, len(lessons))
-        sum(losses.values()).backward()  # type: ignore[union-attr]
-        figures = {"play_" + key: loss.item() for key, loss in losses.items()}
-        for key, values in told(self.ground.model, self.ground.scribe, answered, lessons).items():
-            if key.startswith("words"):
-                figures["play_words"] = figures.get("play_words", 0.0) + sum(values) / len(lessons)
-        return figures | {"norm": self.ground.optimiser.step(factor)}
-
-
-def train_episodes(trainer: EpisodesTrainer, folder: Path) -> None:
-    """Run stage C in `folder` (resumes); leaves `episodes.pt` with the whole model and the heads."""
-    plan, ground, run = trainer.plan, trainer.ground, Run(folder, "episodes", trainer.plan.minutes)
-    if state := run.resume():
-        ground.model.load_state_dict(state["model"])
-        ground.heads.load_state_dict(state["heads"])
-        ground.optimiser.load_state_dict(state["optimiser"])
-        ground.restart(run.step)
-        trainer.restart(run.step)
-    while run.progress < 1:
-        run.note(trainer.step(run.step, factor_at(run.progress, run.step, warm=30, hold=0.3)))
-        run.step += 1
-        last = run.progress >= 1
-        if run.step % (4 * plan.report) == 0 or last:
-            states = {"model": ground.model, "heads": ground.heads, "optimiser": ground.optimiser}
-            run.save(**{key: part.state_dict() for key, part in states.items()})
-        if run.step % plan.report == 0 or last:
-            run.report(**(ground.validate() if run.step % (4 * plan.report) == 0 or last else {}))
+def gazed_beside(watch: dict[int, list[Tensor]], image: int, lessons: list[Lesson]) -> Tensor:
+    """As `looks_beside`, for the gazes of whole conversations: mean of -log(attention on the cells of each)."""
+    weights = torch.cat([layers[0][:, ::2] for layers in watch.values()], 1)
+    logs = [weights.new_zeros(0, dtype=torch.float32)]
+    for row, lesson in enumerate(lessons):
+        at = (lesson.ids == image).nonzero()[:, 0]
+        firsts = np.cumsum([0, *(rows * columns for rows, columns in lesson.grids)])
+        for gaze in lesson.gazes:
+            cells = at[firsts[gaze.picture] : firsts[gaze.picture + 1]][gaze.cells]
+            mass = weights[row, :, gaze.start : gaze.stop, cells].float().sum(-1)
+            logs.append(-(mass + 1e-4).log().flatten() if len(cells) else logs[0])
+    every = torch.cat(logs)
+    return every.mean() if len(every) else every.sum()

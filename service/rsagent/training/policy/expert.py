@@ -18,10 +18,11 @@ from rsagent.training.policy import wording
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 
-GOOD = 0.6
-SMALL = 0.012
-AROUND = 1.4
+GOOD = 0.5
+SMALL = 0.35
+AROUND = 2.0
 LEAST = 0.25
+MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ def mask_iou(one: Mask, other: Mask) -> float:
     """Intersection over union of two masks of one size; 0 for two empty ones."""
     union = np.count_nonzero(one | other)
     return float(np.count_nonzero(one & other) / union) if union else 0.0
+
+
+def shows(window: tuple[float, ...], box: Box) -> bool:
+    """Whether most of a box lies inside a window."""
+    across = max(0.0, min(window[2], box[2]) - max(window[0], box[0]))
+    down = max(0.0, min(window[3], box[3]) - max(window[1], box[1]))
+    return across * down >= MOSTLY * (box[2] - box[0]) * (box[3] - box[1])
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,16 @@ class Expert:
         return {index: mask_id for index, (_, mask_id) in best.items()}
 
     def _segment(self, placed: Placed, state: EpisodeState) -> Segment:
-        return Segment(placed.box, frame=state.last_frame.index)
+        """The part of its box that the last frame shows."""
+        (x1, y1, x2, y2), (left, top, right, bottom) = placed.box, state.last_frame.box
+        shown = max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
+        if shown[2] - shown[0] < 1 or shown[3] - shown[1] < 1:
+            return Segment(placed.box, frame=0)
+        return Segment(shown, frame=state.last_frame.index)
 
     def _seek(self, state: EpisodeState, placed: Placed, first: bool) -> Move:
+        if state.last_frame.index and not shows(state.last_frame.box, placed.box):
+            return self._elsewhere(state, placed)
         if self._too_small(state, placed):
             return Move(wording.closer(placed.name), Zoom(self.surroundings(placed), state.last_frame.index))
         say = wording.seek if first else wording.rest
@@ -91,10 +106,18 @@ class Expert:
         x1, y1, x2, y2 = placed.box
         left = state.task.budget.turns - len(state.turns)
         alone = len(self.order) == 1 and state.last_frame.index == 0 and not state.masks
-        return alone and left >= 3 and (x2 - x1) * (y2 - y1) < SMALL * height * width
+        return alone and left >= 3 and max(x2 - x1, y2 - y1) < SMALL * min(height, width)
+
+    def _elsewhere(self, state: EpisodeState, placed: Placed) -> Move:
+        """The last zoom went astray: zoom again where there is time for it, else make do with the whole picture."""
+        if state.task.budget.turns - len(state.turns) >= 3:
+            return Move(wording.elsewhere(placed.name), Zoom(self.surroundings(placed), 0))
+        return Move(wording.elsewhere(placed.name), Segment(placed.box, frame=0))
 
     def surroundings(self, placed: Placed) -> Box:
-        """What a zoom on it shows: the object and as much again on every side, inside the picture."""
+        """What a zoom on it shows: the object and half as much again on every side, inside the picture.
+
+        Room enough for the aim of a policy that saw the object as two or three image tokens."""
         height, width = self.scene.image.shape[:2]
         x1, y1, x2, y2 = placed.box
         half = max(AROUND * max(x2 - x1, y2 - y1), LEAST * min(height, width)) / 2

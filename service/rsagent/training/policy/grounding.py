@@ -1,4 +1,4 @@
-"""Stage B, grounding: a picture is read once, several requests about it branch off, each answered by the first move."""
+"""Grounding: a picture is read once, several requests about it branch off, each answered by the first move."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pickle
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,43 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rsagent.training.policy.album import Album, Batch
-from rsagent.training.policy.dense import (
-    GRID,
-    IGNORE,
-    SPELLED,
-    DenseHeads,
-    bin_places,
-    box_iou,
-    dense_losses,
-    dense_targets,
-)
+from rsagent.training.policy.album import Batch
+from rsagent.training.policy.dense import GRID, IGNORE, SPELLED, bin_places, box_iou
 from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
-from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.reader import Past, causal, read, token_places
-from rsagent.training.policy.run import Run
-from rsagent.training.policy.shape import CELL
-from rsagent.training.policy.tower import Seen, encode
-from rsagent.training.policy.vision import WEIGHTS, jitter
+from rsagent.training.policy.tower import Seen
 from rsagent.training.world import World
-
-
-@dataclass(frozen=True)
-class GroundingPlan:
-    """How stage B goes. `tower` scales the tower's learning rate, `dense` the weight of the dense losses."""
-
-    minutes: float = 30.0
-    batch: int = 4
-    each: int = 6
-    lr: float = 1e-3
-    tower: float = 0.15
-    dense: float = 0.6
-    sigma: float = 1.5
-    crowded: float = 0.2
-    drilled: float = 0.6
-    seed: int = 0
-    report: int = 100
-    device: str = "cpu"
 
 
 def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Generator) -> list[list[Lesson]]:
@@ -68,44 +36,75 @@ def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Ge
 class Packs(torch.utils.data.IterableDataset[bytes]):
     """Pickled (batch, lessons) without end, made by a worker process: many small tensors travel badly one by one."""
 
-    def __init__(self, scribe: Scribe, album: Album, world: World, plan: GroundingPlan, seed: int) -> None:
-        self.scribe, self.album, self.world, self.plan, self.seed = scribe, album, world, plan, seed
+    def __init__(self, scribe: Scribe, world: World, each: int, seed: int, batches: Iterator[Batch]) -> None:
+        self.scribe, self.world, self.each, self.seed, self.batches = scribe, world, each, seed, batches
 
     def __iter__(self) -> Iterator[bytes]:
         rng = np.random.default_rng(self.seed)
-        for batch in self.album.batches(self.plan.batch, self.seed + 1, self.plan.crowded):
-            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.plan.each, rng)))
+        for batch in self.batches:
+            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng)))
+
+
+READERS = (2, 3)
+"""The layers whose even heads are asked to look at what is meant; the second can go by what the first one found."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """States [M, T] where a label is to be predicted, those labels, which are coordinates, and whose lesson."""
+    """States [M, T] where a label is to be predicted, those labels, which are coordinates, and whose lesson; `beside`:
+    how far the reading heads look beside what is meant, the mean of -log(attention on its cells)."""
 
     states: Tensor
     labels: Tensor
     spots: Tensor
     owner: Tensor
+    beside: Tensor
 
 
-def read_prefix(model: Any, scribe: Scribe, seen: Seen, height: int, width: int) -> tuple[Past, int]:
-    """Read what opens every lesson about pictures of `height` x `width`: keys and values, and the next position."""
-    language, grid = model.model.language_model, (height // CELL, width // CELL)
+def watched() -> dict[int, list[Tensor]]:
+    """What `read` fills with the attention of the readers."""
+    return {layer: [] for layer in READERS}
+
+
+def looks_beside(watch: dict[int, list[Tensor]], first: int, cells: Tensor, where: Tensor) -> Tensor:
+    """Mean of -log(attention on `cells` bool [B, N]) at the places `where` bool [B, S].
+
+    `watch` holds weights [B, heads, S, P + S] a reader; image tokens begin at `first`. Rows without cells do not count.
+    """
+    weights = torch.cat([layers[0][:, ::2] for layers in watch.values()], 1)
+    looks = weights[..., first : first + cells.shape[1]].float()
+    mass = (looks * cells[:, None, None]).sum(-1).transpose(1, 2)[where & cells.any(1, keepdim=True)]
+    return -(mass + 1e-4).log().mean() if len(mass) else weights.new_zeros(())
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What opens every lesson about the same pictures, read: keys and values, the next position, and the image tokens
+    [B, N, T] as they come in to the first reader."""
+
+    past: Past
+    start: int
+    cells: Tensor
+
+
+def read_prefix(model: Any, scribe: Scribe, seen: Seen, grid: tuple[int, int]) -> Prefix:
+    """Read what opens every lesson about pictures of `grid` cells."""
+    language = model.model.language_model
     ids = scribe.prefix(grid)
     at, places = ids == scribe.image, token_places(ids, scribe.image, [grid])
     head = language.embed_tokens(ids).expand(len(seen.merged), -1, -1)
     head = _placed(head, seen.merged, at)
     stacked = [_placed(torch.zeros_like(head), extra, at) for extra in seen.deepstack]
     spread = places[:, None].expand(-1, len(head), -1)
-    _, past = read(language, head, spread, causal(len(ids)), None, stacked)
-    return past, int(places.max()) + 1
+    taps: dict[int, list[Tensor]] = {READERS[0]: []}
+    _, past = read(language, head, spread, causal(len(ids)), None, stacked, taps=taps)
+    return Prefix(past, int(places.max()) + 1, taps[READERS[0]][0][:, at])
 
 
-def answer(model: Any, scribe: Scribe, seen: Seen, lessons: list[list[Lesson]]) -> Answered:
-    """Read each picture once and all its lessons as branches of it."""
-    language = model.model.language_model
+def answer(model: Any, scribe: Scribe, prefix: Prefix, lessons: list[list[Lesson]], which: Tensor) -> Answered:
+    """All lessons about each picture as branches of its prefix; `which` [B, N]: the object under each cell."""
+    language, past, start = model.model.language_model, prefix.past, prefix.start
     each, flat = len(lessons[0]), [lesson for row in lessons for lesson in row]
-    height, width = lessons[0][0].pictures[0].shape[:2]
-    past, start = read_prefix(model, scribe, seen, height, width)
     shared, longest = past[0][0].shape[2], max(len(lesson.ids) for lesson in flat)
     ids, labels, spots = (
         nn.utils.rnn.pad_sequence([part[shared:] for part in parts], batch_first=True, padding_value=fill)
@@ -116,10 +115,16 @@ def answer(model: Any, scribe: Scribe, seen: Seen, lessons: list[list[Lesson]]) 
         )
     )
     after = (start + torch.arange(longest - shared)).expand(3, len(lessons) * each, -1)
-    states, _ = read(language, language.embed_tokens(ids), after, causal(longest - shared, shared), past)
+    watch = watched()
+    states, _ = read(language, language.embed_tokens(ids), after, causal(longest - shared, shared), past, watch=watch)
     wanted = labels != IGNORE
     owner = torch.arange(len(flat))[:, None].expand_as(labels)
-    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted])
+    looks = torch.zeros_like(wanted)
+    for row, lesson in enumerate(flat):
+        looks[row, max(0, lesson.looks.start - shared) : max(0, lesson.looks.stop - shared)] = lesson.target >= 0
+    cells = which.repeat_interleave(each, 0) == torch.tensor([lesson.target for lesson in flat])[:, None]
+    beside = looks_beside(watch, scribe.first, cells, looks)
+    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted], beside)
 
 
 def _placed(x: Tensor, values: Tensor, at: Tensor) -> Tensor:
@@ -178,73 +183,3 @@ def told(model: Any, scribe: Scribe, answered: Answered, flat: list[Lesson]) -> 
             pair = spelled_boxes(torch.stack([ours, labels[spots]]), scribe)
             figures["iou_" + lesson.kind].append(float(box_iou(pair[0], pair[1])))
     return figures
-
-
-class GroundingTrainer:
-    """Model, heads, optimiser and data of stage B."""
-
-    def __init__(self, model: Any, heads: DenseHeads, scribe: Scribe, plan: GroundingPlan, album: Path) -> None:
-        self.model, self.heads, self.scribe, self.plan = model, heads, scribe, plan
-        self.train, self.val = Album(album / "train"), Album(album / "val")
-        self.worlds = World("train"), World("val")
-        self.numbers = SoftNumbers(scribe, plan.sigma)
-        parts = nn.ModuleDict({"tower": model.model.visual, "language": model.model.language_model, "heads": heads})
-        parts.requires_grad_(True)
-        self.optimiser = Optimiser(parts, plan.lr, {"tower.": plan.tower})
-        self.restart(0)
-
-    def restart(self, step: int) -> None:
-        """Draw data as a run does that has come to `step`."""
-        self.rng = np.random.default_rng(self.plan.seed + step)
-        packs = Packs(self.scribe, self.train, self.worlds[0], self.plan, self.plan.seed + step)
-        self.packs = iter(torch.utils.data.DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
-
-    def losses(self, batch: Batch, lessons: list[list[Lesson]]) -> tuple[dict[str, Tensor], Answered]:
-        targets = dense_targets(*(torch.from_numpy(a) for a in (batch.owner, batch.names, batch.boxes)))
-        images = torch.from_numpy(jitter(batch.images, self.rng))
-        with torch.autocast(self.plan.device, torch.bfloat16):
-            seen = encode(self.model.model.visual, images)
-            answered = answer(self.model, self.scribe, seen, lessons)
-            losses = language_losses(self.model, self.numbers, answered, sum(map(len, lessons)))
-            dense = dense_losses(self.heads, seen, targets, torch.full((len(images),), -1))
-        losses["dense"] = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items() if key != "tint"]).sum()
-        return losses, answered
-
-    def step(self, factor: float) -> dict[str, float]:
-        batch, lessons = pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
-        losses, _ = self.losses(batch, lessons)
-        sum((self.plan.dense if key == "dense" else 1.0) * loss for key, loss in losses.items()).backward()  # type: ignore[union-attr]
-        return {key: loss.item() for key, loss in losses.items()} | {"norm": self.optimiser.step(factor)}
-
-    @torch.no_grad()
-    def validate(self, batches: int = 10) -> dict[str, float]:
-        """Teacher-forced figures on held-out backgrounds, training wordings."""
-        rows, rng = self.val.batches(8, seed=7), np.random.default_rng(7)
-        figures: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(batches):
-            batch = next(rows)
-            lessons = ask(self.scribe, self.worlds[1], batch, 6, rng)
-            _, answered = self.losses(batch, lessons)
-            for key, values in told(self.model, self.scribe, answered, [x for row in lessons for x in row]).items():
-                figures[key] += values
-        boxes = [value for key, values in figures.items() if key.startswith("iou_") for value in values]
-        return {key: float(np.mean(values)) for key, values in sorted(figures.items())} | {"iou": float(np.mean(boxes))}
-
-
-def train_grounding(trainer: GroundingTrainer, folder: Path) -> None:
-    """Run stage B in `folder` (resumes); leaves `grounding.pt` with the whole model and the heads."""
-    plan, run = trainer.plan, Run(folder, "grounding", trainer.plan.minutes)
-    if state := run.resume():
-        trainer.model.load_state_dict(state["model"])
-        trainer.heads.load_state_dict(state["heads"])
-        trainer.optimiser.load_state_dict(state["optimiser"])
-        trainer.restart(run.step)
-    while run.progress < 1:
-        run.note(trainer.step(factor_at(run.progress, run.step)))
-        run.step += 1
-        last = run.progress >= 1
-        if run.step % (4 * plan.report) == 0 or last:
-            states = {"model": trainer.model, "heads": trainer.heads, "optimiser": trainer.optimiser}
-            run.save(**{key: part.state_dict() for key, part in states.items()})
-        if run.step % plan.report == 0 or last:
-            run.report(**(trainer.validate() if run.step % (4 * plan.report) == 0 or last else {}))

@@ -33,10 +33,22 @@ OTHERWISE = 0.35
 
 
 @dataclass(frozen=True, eq=False)
+class Gaze:
+    """Where the policy's words in a turn must have an object in view: places `start` to `stop` of the ids, and which
+    `cells` (bool [rows * columns]) of picture number `picture` show it."""
+
+    start: int
+    stop: int
+    picture: int
+    cells: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Lesson:
     """`ids` [S] with one id a cell of each picture; `labels` [S]: the id to be predicted *from* each place, or IGNORE;
     `spots` bool [S]: where that id is a coordinate of a box; `kind` of the request; `shared` ids open every lesson
-    about the same picture; `pictures` uint8 [h, w, 3] each."""
+    about the same picture; `pictures` uint8 [h, w, 3] each; `target`: which object of the scene the first move is
+    about, -1 none, and `named` where its name in the thought ends; `gazes` of whole episodes."""
 
     ids: Tensor
     labels: Tensor
@@ -44,6 +56,15 @@ class Lesson:
     kind: str
     shared: int
     pictures: tuple[NDArray[np.uint8], ...] = field(repr=False)
+    target: int = -1
+    named: int = 0
+    gazes: tuple[Gaze, ...] = ()
+
+    @property
+    def looks(self) -> slice:
+        """Where the name is said and the first move not yet told: places that must have the object in view."""
+        said = int(self.spots.nonzero()[3]) if int(self.spots.sum()) >= 4 else 0
+        return slice(self.named, said + 1)
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
@@ -61,6 +82,9 @@ class Scribe:
         self.end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         self.header = tokenizer.encode("<|im_start|>assistant\n")
         self.close = tokenizer.convert_tokens_to_ids("</tool_call>")
+        self.think = tokenizer.convert_tokens_to_ids("<think>")
+        self.stop = tokenizer.encode("<think>The dog.")[-1]
+        self.first = self.prefix((1, 1)).tolist().index(self.image)
         self.numbers = torch.tensor([tokenizer.encode(str(number))[0] for number in SPELLED])
         self._number_ids = {int(number): index for index, number in enumerate(self.numbers)}
         boxes = ('{"name": "segment", "arguments": {"bbox_2d": [', '{"name": "zoom", "arguments": {"bbox_2d": [')
@@ -91,6 +115,20 @@ class Scribe:
         ids = ids[: ids.index(self.opened) + 1]
         where = ids.index(self.image)
         return torch.tensor([*ids[:where], *[self.image] * (rows * columns), *ids[where + 1 :]])
+
+    def looking(self, lesson: Lesson) -> list[slice]:
+        """Of each assistant turn the places where what it names must be in view: from the end of the name to the last
+        coordinate."""
+        ids, found = lesson.ids.tolist(), []
+        for start, stop in self._spans(ids):
+            named = ids.index(self.stop, start) if self.stop in ids[start:stop] else start
+            told = list(self._places(ids, start, stop))
+            found.append(slice(named, told[-1] if told else named + 1))
+        return found
+
+    def named(self, ids: list[int]) -> int:
+        """Where the first thought's first sentence, the name, ends."""
+        return ids.index(self.stop, ids.index(self.think))
 
     def _labels(self, ids: list[int], taught: Collection[int] | None) -> tuple[Tensor, Tensor]:
         labels, spots = torch.full((len(ids),), IGNORE), torch.zeros(len(ids), dtype=torch.bool)
@@ -126,7 +164,11 @@ def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> 
     state, expert = opening(scene, request, turns)
     move = expert.decide(state)
     said = Message.of("assistant", DIALECT.write(move.thought, move.action, state))
-    return scribe.lesson((*state.history, said), request.kind)
+    lesson = scribe.lesson((*state.history, said), request.kind)
+    if not expert.order:
+        return lesson
+    target = next(i for i, placed in enumerate(scene.objects) if placed is expert.order[0])
+    return replace(lesson, target=target, named=scribe.named(lesson.ids.tolist()))
 
 
 def draw(scene: Scene, world: World, count: int, rng: np.random.Generator) -> list[Request]:

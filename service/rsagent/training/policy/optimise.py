@@ -15,15 +15,17 @@ DECAY = 0.05
 
 
 class Optimiser:
-    """AdamW over a module. `scales` maps a prefix of parameter names to a factor on the learning rate."""
+    """AdamW over a module, the gradients of each of its children clipped by themselves.
+
+    `scales` maps a part of parameter names to a factor on the learning rate; the first that fits counts."""
 
     def __init__(self, module: nn.Module, lr: float, scales: Mapping[str, float] | None = None) -> None:
         groups: dict[tuple[float, bool], list[Tensor]] = {}
         for name, p in module.named_parameters():
             if p.requires_grad:
-                factor = next((f for prefix, f in (scales or {}).items() if name.startswith(prefix)), 1.0)
+                factor = next((f for part, f in (scales or {}).items() if part in name), 1.0)
                 groups.setdefault((factor, p.ndim > 1), []).append(p)
-        self.parameters = [p for group in groups.values() for p in group]
+        self._children = [list(child.parameters()) for child in module.children()]
         self._adam = torch.optim.AdamW(
             [
                 {"params": group, "lr": lr * factor, "base": lr * factor, "weight_decay": DECAY if matrix else 0.0}
@@ -34,8 +36,8 @@ class Optimiser:
         )
 
     def step(self, factor: float, clip: float = 1.0) -> float:
-        """One update at `factor` times the base rate; returns the gradient's norm before clipping."""
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, clip))
+        """One update at `factor` times the base rate; returns the largest norm before clipping."""
+        norm = max(float(nn.utils.clip_grad_norm_(parameters, clip)) for parameters in self._children)
         for group in self._adam.param_groups:
             group["lr"] = group["base"] * factor
         self._adam.step()

@@ -9,20 +9,28 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from rsagent.agent.actions import Segment
+from rsagent.agent.actions import Finish, Segment, Zoom
 from rsagent.agent.episode import prompt_of, step
 from rsagent.agent.state import EpisodeState
-from rsagent.geometry import Box, clip_box
+from rsagent.geometry import Box, Frame, clip_box
 from rsagent.policy.protocol import History, PolicyTurn
 from rsagent.segmenter.protocol import Mask, MaskCandidate, SegmentResult
 from rsagent.training.policy import wording
 from rsagent.training.policy.expert import Expert, Move, mask_iou
-from rsagent.training.policy.lessons import DIALECT, Lesson, Scribe, opening
+from rsagent.training.policy.lessons import DIALECT, Gaze, Lesson, Scribe, opening
+from rsagent.training.policy.shape import CELL
 from rsagent.training.world.requests import Request
-from rsagent.training.world.scene import Scene
+from rsagent.training.world.scene import Placed, Scene
 
 SLIP = 0.3
+ASTRAY = 0.12
+OFF = 0.55
+LEAST_ZOOM = 24.0
+THIN = 16
+COVERED = 0.06
 NO_LOGITS = np.zeros((1, 1), np.float32)
 
 
@@ -54,7 +62,8 @@ def segment(scene: Scene, box: Box, rng: np.random.Generator) -> SegmentResult:
     cut = np.zeros((height, width), np.uint8)
     x1, y1, x2, y2 = (int(side) for side in grown)
     cut[y1:y2, x1:x2] = placed.mask[y1:y2, x1:x2]
-    reach = int(rng.integers(-1, 3))
+    thick = min(placed.box[2] - placed.box[0], placed.box[3] - placed.box[1]) > THIN
+    reach = int(rng.integers(-1, 3)) if thick else 0
     morph = cv2.dilate if reach > 0 else cv2.erode
     found = np.asarray(morph(cut, np.ones((3, 3), np.uint8), iterations=abs(reach)), np.bool_)
     return _result(found, float(np.clip(mask_iou(found, placed.mask) + rng.normal(0, 0.05), 0.3, 0.99)))
@@ -86,23 +95,83 @@ def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generat
     return Move(wording.seek(target.name), replace(move.action, bbox=inside), taught=False)
 
 
+def astray(expert: Expert, move: Move, rng: np.random.Generator) -> Move:
+    """A zoom as a policy aims it: mostly a little off, now and then at another object. Only the expert's own aim is
+    taught; what is learned from the others is to look at what the frame shows."""
+    assert isinstance(move.action, Zoom)
+    height, width = expert.scene.image.shape[:2]
+    others = [p for number, p in enumerate(expert.scene.objects) if number not in expert.request.targets]
+    roll = rng.random()
+    if roll > ASTRAY + OFF:
+        return move
+    x1, y1, x2, y2 = move.action.bbox
+    if roll < ASTRAY and others:
+        x1, y1, x2, y2 = expert.surroundings(others[int(rng.integers(len(others)))])
+    off, grown = rng.normal(0, 0.13, 2) * (x2 - x1, y2 - y1), np.exp(rng.normal(0, 0.2))
+    half = (x2 - x1) * grown / 2, (y2 - y1) * grown / 2
+    x, y = (x1 + x2) / 2 + off[0], (y1 + y2) / 2 + off[1]
+    box = clip_box((x - half[0], y - half[1], x + half[0], y + half[1]), width, height)
+    if box[2] - box[0] < LEAST_ZOOM or box[3] - box[1] < LEAST_ZOOM:
+        return move
+    return Move(move.thought, replace(move.action, bbox=box), taught=False)
+
+
 def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.random.Generator) -> Lesson:
     """A whole expert episode as a lesson."""
     state, expert = opening(scene, request, turns)
     slips = turns >= 3 and rng.random() < SLIP
-    taught = []
+    taught: list[bool] = []
+    seen = [0]
+    looks: list[tuple[int, Placed, Frame] | None] = []
     while state.stop is None:
         move = expert.decide(state)
-        if slips and not state.masks:
+        if isinstance(move.action, Zoom) and not any(not good for good in taught):
+            move = astray(expert, move, rng)
+        elif slips and not state.masks:
             move = slip(expert, state, move, rng)
         taught.append(move.taught)
+        looks.append(glance(expert, state, move, seen))
         text = DIALECT.write(move.thought, move.action, state)
         reading = DIALECT.parse(text, state)
         prompt = prompt_of(state, reading.action)
         answer = segment(scene, prompt.box, rng) if prompt and prompt.box else None
         state = step(state, DIALECT, PolicyTurn(text), reading, answer).state
+        if isinstance(move.action, Zoom):
+            seen.append(state.last_frame.index)
+        elif answer is not None:
+            seen.append(reading.action.frame if isinstance(reading.action, Segment) else 0)
     history = _spoken(state)
-    return scribe.lesson(history, request.kind, {index for index, good in enumerate(taught) if good})
+    lesson = scribe.lesson(history, request.kind, {index for index, good in enumerate(taught) if good})
+    gazes = zip(scribe.looking(lesson), looks, taught, strict=False)
+    return replace(
+        lesson,
+        gazes=tuple(Gaze(s.start, s.stop, look[0], cells(*look[1:])) for s, look, good in gazes if look and good),
+    )
+
+
+def glance(expert: Expert, state: EpisodeState, move: Move, seen: list[int]) -> tuple[int, Placed, Frame] | None:
+    """Which picture a move is told from, the object it is about, and the frame that picture shows; None for moves
+    about none or several. `seen`: the frame that each picture of the conversation shows."""
+    action = move.action
+    if isinstance(action, (Segment, Zoom)) and action.bbox is not None:
+        x, y = (action.bbox[0] + action.bbox[2]) / 2, (action.bbox[1] + action.bbox[3]) / 2
+        meant = min(expert.order, key=lambda p: abs(p.box[0] + p.box[2] - 2 * x) + abs(p.box[1] + p.box[3] - 2 * y))
+        frame = action.frame
+    elif isinstance(action, Finish) and len(expert.order) == 1:
+        meant, frame = expert.order[0], seen[-1]
+    else:
+        return None
+    picture = max(number for number, shown in enumerate(seen) if shown == frame)
+    return picture, meant, state.frames[frame]
+
+
+def cells(placed: Placed, frame: Frame) -> Tensor:
+    """Which cells of a frame's view an object covers, bool [rows * columns]."""
+    x1, y1, x2, y2 = frame.box
+    width, height = frame.view
+    size = (width // CELL, height // CELL)
+    share = cv2.resize(placed.mask[y1:y2, x1:x2].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.asarray(share, np.float32).reshape(-1) >= COVERED)
 
 
 def _spoken(state: EpisodeState) -> History:

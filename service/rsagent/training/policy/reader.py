@@ -66,12 +66,14 @@ def read(
     past: Past | None = None,
     deepstack: Sequence[Tensor] = (),
     watch: Mapping[int, list[Tensor]] | None = None,
+    taps: Mapping[int, list[Tensor]] | None = None,
 ) -> tuple[Tensor, Past]:
     """Run `language` (a Qwen3VLTextModel).
 
     `x` [B, S, T] embeddings; `places` int [3, B, S] M-RoPE positions; `mask` additive, broadcast to
     [B, heads, S, P + S]; `past` of B / k rows, each shared by k rows in order; `deepstack` [B, S, T] each, added
-    after the first layers; `watch` collects the attention weights [B, heads, S, P + S] of the layers it names.
+    after the first layers; `watch` collects the attention weights [B, heads, S, P + S] of the layers it names, `taps`
+    the normalised states [B, S, T] that come in to the layers it names.
     Returns normalised states [B, S, T] and the keys and values, past included.
     """
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(x.float(), places))
@@ -80,9 +82,12 @@ def read(
         x, cos, sin, mask = x.to(dtype), cos.to(dtype), sin.to(dtype), mask.to(dtype)
     kept = []
     for number, layer in enumerate(language.layers):
+        normal = _norm(layer.input_layernorm, x)
+        if taps and number in taps:
+            taps[number].append(normal)
         seen, pair = _attend(
             layer.self_attn,
-            _norm(layer.input_layernorm, x),
+            normal,
             (cos, sin),
             mask,
             past[number] if past else None,

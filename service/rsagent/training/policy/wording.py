@@ -1,4 +1,9 @@
-"""What the expert thinks, in one short sentence a turn: the words that the policy learns to say before it acts."""
+"""What the expert thinks, in a few words a turn: what the policy learns to say before it acts.
+
+Every thought names what is meant first and judges after it: a small model reads the request into a name, looks the
+name up among the image tokens where the sentence stops, and only then can it know whether the thing is here, is small,
+or wears the mask. A thought that begins with the judgement asks for it before anything has been looked at.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +29,26 @@ def seek(name: str) -> str:
 
 
 def fits(name: str) -> str:
-    return f"{the(name)}: it fits."
+    return f"{the(name)}. It fits."
 
 
 def wrong(found: str, name: str) -> str:
-    """The mask shows something else: what it shows, then what is meant."""
-    return f"No, that {_be(found)} {definite(found)}. {seek(name)}"
+    """The mask, or the frame, shows something else."""
+    return f"{the(name)}. No, that {_be(found)} {definite(found)}."
 
 
 def sloppy(name: str) -> str:
     """The mask shows the right thing badly."""
-    return f"It does not fit. {seek(name)}"
+    return f"{the(name)}. It does not fit."
 
 
 def closer(name: str) -> str:
-    return f"{the(name)} {_be(name)} small. Zoom in."
+    return f"{the(name)}. Zoom in."
+
+
+def elsewhere(name: str) -> str:
+    """The zoom shows something else."""
+    return f"{the(name)}. No, elsewhere."
 
 
 def rest(name: str) -> str:
@@ -51,7 +61,7 @@ def together(count: int) -> str:
 
 
 def absent(name: str) -> str:
-    return f"{the(name)}: not here."
+    return f"{the(name)}. Not here."
 
 
 def missing(name: str) -> str:
@@ -61,7 +71,7 @@ def missing(name: str) -> str:
 
 def thoughts(name: str) -> Iterator[str]:
     """Each thought once, for the tokenizer's corpus."""
-    yield from (seek(name), wrong(name, name), sloppy(name), closer(name), rest(name))
+    yield from (seek(name), wrong(name, name), sloppy(name), closer(name), elsewhere(name), rest(name))
     yield from (fits(name), absent(name), missing(name), *(together(count) for count in range(2, 7)))
 
 

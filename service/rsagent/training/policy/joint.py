@@ -1,0 +1,191 @@
+"""Stage B: look-ups, first moves and whole episodes together, the tower learning along with the language model."""
+
+from __future__ import annotations
+
+import pickle
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rsagent.training.policy.album import SIZES, Album, Batch, closeup
+from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, dense_targets
+from rsagent.training.policy.drills import Drills, drill, looked_up, told_apart
+from rsagent.training.policy.episodes import converse
+from rsagent.training.policy.grounding import (
+    Answered,
+    Packs,
+    Prefix,
+    SoftNumbers,
+    answer,
+    ask,
+    language_losses,
+    read_prefix,
+    told,
+)
+from rsagent.training.policy.lessons import Lesson, Scribe
+from rsagent.training.policy.optimise import Optimiser, factor_at
+from rsagent.training.policy.probes import Probes
+from rsagent.training.policy.run import Run
+from rsagent.training.policy.shape import CELL
+from rsagent.training.policy.theatre import performances
+from rsagent.training.policy.tower import Seen, encode
+from rsagent.training.policy.vision import WEIGHTS, jitter, wear
+from rsagent.training.world import World
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """How stage B goes. `lr` is the language model's peak rate, `tower` what the tower's is of it; `episodes` the share
+    of steps that are whole episodes, less than half of it in the first third; `close` the share of the other steps
+    that look at one object closely. `probes`, `dense`, `beside` weigh the lessons that are not the policy's words."""
+
+    minutes: float = 120.0
+    batch: int = 8
+    each: int = 6
+    lr: float = 1.2e-3
+    tower: float = 0.2
+    sharpness: float = 5.0
+    hold: float = 0.45
+    episodes: float = 0.5
+    close: float = 0.3
+    crowded: float = 0.3
+    sigma: float = 1.5
+    probes: float = 0.3
+    dense: float = 0.4
+    beside: float = 0.5
+    seed: int = 0
+    report: int = 60
+    device: str = "cpu"
+
+
+class Joint:
+    """The model, what teaches it, and the data."""
+
+    def __init__(self, model: Any, heads: DenseHeads, scribe: Scribe, plan: JointPlan, folder: Path) -> None:
+        self.model, self.heads, self.scribe, self.plan, self.folder = model, heads, scribe, plan, folder
+        self.train, self.val = Album(folder / "album" / "train"), Album(folder / "album" / "val")
+        self.world = World("train")
+        self.drills = Drills(scribe, self.train.names, self.world.in_the_ground)
+        self.probes, self.numbers = Probes(len(self.train.names)).to(plan.device), SoftNumbers(scribe, plan.sigma)
+        parts = {"language": model.model.language_model, "tower": nn.ModuleList([model.model.visual, heads])}
+        self.parts = nn.ModuleDict({**parts, "probes": self.probes}).requires_grad_(True)
+        scales = {"tower.": plan.tower, "probes.": 3.0, "q_norm": plan.sharpness, "k_norm": plan.sharpness}
+        self.optimiser = Optimiser(self.parts, plan.lr, scales)
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Draw data as a run does that has come to `step`."""
+        plan, seed = self.plan, self.plan.seed + step
+        self.rng = np.random.default_rng(seed)
+        pages = self.train.batches(plan.batch, seed + 1, plan.crowded)
+        packs = Packs(self.scribe, self.world, plan.each, seed, pages)
+        self.packs: Iterator[bytes] = iter(DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
+        self.large = Album(self.folder / "album" / "large").batches(plan.batch, seed + 2)
+        self.episodes = performances(self.folder / "played", plan.batch, seed + 3)
+
+    def step(self, progress: float, factor: float) -> dict[str, float]:
+        """One update."""
+        share = self.plan.episodes * (0.6 if progress < 1 / 3 else 1.0)
+        kind = self.rng.random()
+        losses, figures = self.play() if kind < share else self.look()
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        return figures | {"norm": self.optimiser.step(factor)}
+
+    def play(self) -> tuple[list[Tensor], dict[str, float]]:
+        """Whole episodes; the tower is at rest."""
+        lessons = next(self.episodes)
+        with torch.autocast(self.plan.device, torch.bfloat16):
+            answered = converse(self.model, self.scribe.image, lessons)
+            losses = language_losses(self.model, self.numbers, answered, len(lessons))
+        figures = {"episode_" + key: loss.item() for key, loss in losses.items()}
+        figures["episode_beside"] = answered.beside.item()
+        losses["text"] = 0.5 * losses["text"]
+        return [*losses.values(), self.plan.beside * answered.beside], figures
+
+    def look(self) -> tuple[list[Tensor], dict[str, float]]:
+        """Names looked up in pictures and requests about them answered, or in close views names alone."""
+        close = self.rng.random() < self.plan.close
+        batch, lessons = self.closely() if close else pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
+        images, worn = wear(batch, 0.5 if close else 0.0, self.rng)
+        targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+        with torch.autocast(self.plan.device, torch.bfloat16):
+            seen = encode(self.model.model.visual, torch.from_numpy(jitter(images, self.rng)))
+            dense = dense_losses(self.heads, seen, targets, torch.from_numpy(worn))
+            prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))
+            losses, figures = self.drill(batch, prefix, targets, "close" if close else "drill")
+            if lessons:
+                answered = answer(self.model, self.scribe, prefix, lessons, targets.which)
+                said = language_losses(self.model, self.numbers, answered, sum(map(len, lessons)))
+                losses += [said["coordinate"], 1.5 * said["text"], self.plan.beside * answered.beside]
+                figures |= {key: loss.item() for key, loss in said.items()} | {"beside": answered.beside.item()}
+        known = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items()]).sum()
+        return [*losses, self.plan.dense * known], figures | {"dense": known.item()}
+
+    def closely(self) -> tuple[Batch, list[list[Lesson]]]:
+        """A batch of close views, about which nothing is asked but names."""
+        return closeup(next(self.large), SIZES[self.rng.integers(len(SIZES))], self.rng), []
+
+    def drill(self, batch: Batch, prefix: Prefix, targets: Targets, kind: str) -> tuple[list[Tensor], dict[str, float]]:
+        """All names of a batch, and some that are not there."""
+        drilled = self.drills.batch(batch, self.rng)
+        answered, sought = drill(self.model, self.scribe, drilled, prefix)
+        losses = language_losses(self.model, self.numbers, answered, len(drilled.ids))
+        probed, right = self.probes(sought, prefix.cells, targets.cell)
+        figures = right | told_apart(self.model, self.drills, answered)
+        figures |= {"iou": looked_up(self.model, self.scribe, answered), "beside": answered.beside.item()}
+        weighed = [losses["coordinate"], 2 * losses["text"], answered.beside, self.plan.probes * probed]
+        return weighed, {f"{kind}_{key}": value for key, value in figures.items()}
+
+    @torch.no_grad()
+    def validate(self, batches: int = 6) -> dict[str, float]:
+        """Teacher-forced figures on held-out backgrounds, training wordings. They flatter: play freely, too."""
+        rows, rng, world = self.val.batches(8, seed=7), np.random.default_rng(7), World("val")
+        figures: defaultdict[str, list[float]] = defaultdict(list)
+        for _ in range(batches):
+            batch = next(rows)
+            lessons = ask(self.scribe, world, batch, 6, rng)
+            answered = self.answered(batch, lessons)
+            for key, values in told(self.model, self.scribe, answered, [x for row in lessons for x in row]).items():
+                figures[key] += values
+        boxes = [value for key, values in figures.items() if key.startswith("iou_") for value in values]
+        return {key: float(np.mean(values)) for key, values in sorted(figures.items())} | {"iou": float(np.mean(boxes))}
+
+    def answered(self, batch: Batch, lessons: list[list[Lesson]]) -> Answered:
+        """Lessons about a batch's pictures as they are."""
+        targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+        with torch.autocast(self.plan.device, torch.bfloat16):
+            seen: Seen = encode(self.model.model.visual, torch.from_numpy(batch.images))
+            prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))
+            return answer(self.model, self.scribe, prefix, lessons, targets.which)
+
+
+def grid_of(batch: Batch) -> tuple[int, int]:
+    """Rows and columns of cells of a batch's pictures."""
+    height, width = batch.images.shape[1:3]
+    return height // CELL, width // CELL
+
+
+def train_joint(joint: Joint, folder: Path) -> None:
+    """Run stage B in `folder` (resumes); leaves `joint.pt` with the whole model, the heads and the probes."""
+    plan, run = joint.plan, Run(folder, "joint", joint.plan.minutes)
+    parts: dict[str, Any] = {"model": joint.model, "heads": joint.heads, "probes": joint.probes}
+    parts["optimiser"] = joint.optimiser
+    if state := run.resume():
+        for key, part in parts.items():
+            part.load_state_dict(state[key])
+        joint.restart(run.step)
+    while run.progress < 1:
+        run.note(joint.step(run.progress, factor_at(run.progress, run.step, warm=60, floor=0.03, hold=plan.hold)))
+        run.step += 1
+        last = run.progress >= 1
+        if run.step % (4 * plan.report) == 0 or last:
+            run.save(**{key: part.state_dict() for key, part in parts.items()})
+        if run.step % plan.report == 0 or last:
+            run.report(**(joint.validate() if run.step % (20 * plan.report) == 0 or last else {}))
