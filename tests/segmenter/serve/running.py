@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.segmenter.serve.conftest import PATIENCE
@@ -63,3 +65,34 @@ async def eventually(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await condition():
             await asyncio.sleep(0.05)
+
+
+def members(folder: str) -> set[tuple[str, int]]:
+    """Name and id of each process in the session of the one that was told `folder`: Ray's daemons and workers."""
+    heads = [pid for pid, words in _commands().items() if "rsagent.segmenter.serve.head" in words and folder in words]
+    sessions = {_session(pid) for pid in heads if "keeper.py" not in _commands().get(pid, "")}
+    return {(Path(words.split()[0]).name, pid) for pid, words in _commands().items() if _session(pid) in sessions}
+
+
+def until_gone(processes: set[tuple[str, int]]) -> None:
+    """Wait until all have ended; one whose parent does not ask for its status counts as ended."""
+    end = time.monotonic() + 60
+    while left := {name for name, pid in processes if pid in _commands()}:
+        assert time.monotonic() < end, f"still there: {left}"
+        time.sleep(0.1)
+
+
+def _commands() -> dict[int, str]:
+    """The command line of every process that has one."""
+    found: dict[int, str] = {}
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and (words := (process / "cmdline").read_bytes()):
+                found[int(process.name)] = words.replace(b"\0", b" ").decode()
+    return found
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):
+        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[3])
+    return None

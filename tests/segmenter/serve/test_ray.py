@@ -6,6 +6,9 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from rsagent.settings import SegmenterSettings
 pytestmark = [pytest.mark.engines, pytest.mark.usefixtures("two_nodes")]
 
 PROMPT = Prompt(box=(1.0, 1.0, 3.0, 3.0))
+YAML = Path(__file__).resolve().parents[3] / "deploy" / "serve.yaml"
 TWO = SegmenterSettings(ray=RaySettings(replicas=2))
 
 
@@ -142,6 +146,43 @@ async def test_beyond_the_queue_is_overload() -> None:
         assert len(refused) == 10
         assert all(one.retry_after for one in refused)
         assert not [one for one in answers if isinstance(one, BaseException) and not isinstance(one, Overloaded)]
+
+
+async def test_replicas_grow_under_load() -> None:
+    growing = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 1, "upscale_delay_s": 0}
+    async with deployed(
+        HeldReplica, "growing", num_replicas=None, autoscaling_config={**growing, "metrics_interval_s": 1}
+    ) as (remote, handle):
+        await remote.segment("a", image(1), PROMPT)
+        await handle.hold.remote()
+        calls = [asyncio.create_task(remote.segment("a", image(1), PROMPT)) for _ in range(6)]
+
+        async def grown() -> bool:
+            from ray import serve
+
+            status = await asyncio.to_thread(serve.status)
+            return bool(status.applications["growing"].deployments["Segmenter"].replica_states.get("RUNNING") == 2)
+
+        await eventually(grown)
+        await handle.broadcast("let_go").results_async()
+        answers = await asyncio.gather(*calls)
+        assert not any(answer.encoded for answer in answers)
+        assert sorted(answer.batch_size for answer in answers) == [1, 5, 5, 5, 5, 5], "they gathered meanwhile"
+
+
+async def test_the_yaml_runs_as_it_is(two_nodes: RaySettings) -> None:
+    run = [str(Path(sys.executable).with_name("serve")), "run", "--non-blocking", str(YAML)]
+    done = await asyncio.to_thread(
+        subprocess.run, run, env={**os.environ, "RAY_ADDRESS": two_nodes.address}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    settings = SegmenterSettings(kind="ray", ray=two_nodes.model_copy(update={"deploy": False}))
+    segmenter = await asyncio.to_thread(cluster.load, settings)
+    assert segmenter.variant == "nano"
+    one = picture(1)
+    answer = await segmenter.segment(image_id(one), one, Prompt(box=(10.0, 10.0, 60.0, 40.0)))
+    assert answer.best.mask.shape == one.shape[:2]
+    await segmenter.close()
 
 
 async def test_without_the_application_the_fix_is_named() -> None:

@@ -54,8 +54,10 @@ async def test_what_is_not_to_be_started_is_left_as_it_is() -> None:
             assert found is given
 
 
-def test_without_ray_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_ray_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "installed", lambda: False)
+    with pytest.raises(NotConfigured, match=r"rsagent\[engines\]"):
+        await segmenter_started(SegmenterSettings(kind="ray")).__aenter__()
     with pytest.raises(NotConfigured, match=r"rsagent\[engines\]"):
         load_segmenter(SegmenterSettings(kind="ray"))
 

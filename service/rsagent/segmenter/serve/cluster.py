@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.2
+
 
 def load(settings: SegmenterSettings) -> RemoteSegmenter:
     """The segmenter on the cluster whose address the settings name.
@@ -49,15 +51,20 @@ def installed() -> bool:
     return importlib.util.find_spec("ray") is not None
 
 
+def require() -> None:
+    """Raise NotConfigured where Ray is not installed."""
+    if not installed():
+        raise NotConfigured("Ray is not installed: pip install 'rsagent[engines]', or RSAGENT_SEGMENTER__KIND=local")
+
+
 def _connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 
 
 def _connect(settings: RaySettings) -> None:
+    require()
     address = settings.address
-    if not installed():
-        raise NotConfigured("Ray is not installed: pip install 'rsagent[engines]', or RSAGENT_SEGMENTER__KIND=local")
     if address is None:
         raise NotConfigured("which Ray cluster? Set RSAGENT_SEGMENTER__RAY__ADDRESS; 'auto' is that of this machine")
     environment.prepare(settings.token_path)
@@ -116,18 +123,26 @@ def _deploy(settings: SegmenterSettings) -> None:
 
 
 def _await_running(name: str, end: float) -> None:
-    from ray import serve
-
-    while (found := serve.status().applications[name]).status != "RUNNING":
-        words = " ".join([found.message, *(one.message for one in found.deployments.values())]).strip()
-        if found.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise SegmenterError(f"the segmenter's replicas do not start: {_reason(words)}")
+    """Wait for the application. An unhealthy one may recover; one that could not be deployed does not."""
+    while (status := _status(name))[0] != "RUNNING":
+        if status[0] == "DEPLOY_FAILED":
+            raise SegmenterError(f"the segmenter's replicas do not start: {_reason(status[1])}")
         if time.monotonic() > end:
             raise SegmenterError(
-                f"the segmenter's replicas are not running in time ({found.status}: {_reason(words)}): give them "
+                f"the segmenter's replicas are not running in time ({status[0]}: {_reason(status[1])}): give them "
                 "longer by RSAGENT_SEGMENTER__RAY__START_TIMEOUT, or the CPUs and GPUs that they ask for"
             )
-        time.sleep(0.2)
+        time.sleep(LOOK_SECONDS)
+
+
+def _status(name: str) -> tuple[str, str]:
+    """The application's status and all that is said about it."""
+    from ray import serve
+
+    found = serve.status().applications.get(name)
+    if found is None:
+        return "ABSENT", ""
+    return str(found.status), "\n".join([found.message, *(one.message for one in found.deployments.values())])
 
 
 def _reason(words: str) -> str:

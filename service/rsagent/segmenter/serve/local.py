@@ -16,6 +16,7 @@ from pathlib import Path
 from rsagent.engines.vllm import KEEPER, Tell, silent
 from rsagent.errors import SegmenterError
 from rsagent.segmenter.serve import environment
+from rsagent.segmenter.serve.cluster import require
 from rsagent.settings import SegmenterSettings
 
 GRACE = 10.0
@@ -28,8 +29,10 @@ LOOK_SECONDS = 0.2
 async def running(settings: SegmenterSettings, tell: Tell = silent) -> AsyncIterator[SegmenterSettings]:
     """Start a cluster and the application on it, some twenty seconds; what comes finds it by its address.
 
-    On leaving, all of its processes have ended; its logs stay. Raises SegmenterError, which names them.
+    On leaving, all of its processes have ended; its logs stay. Raises NotConfigured without Ray, and SegmenterError,
+    which names the logs.
     """
+    require()
     # Short, because the paths of Ray's sockets begin with it, and may have 107 bytes.
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rsagent-ray-"))
     keeper = await asyncio.to_thread(_launch, folder, settings)
