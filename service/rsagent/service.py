@@ -126,7 +126,10 @@ async def open_service(
         metrics.watch(player)
         guarded = GuardedPolicy(player, settings.resilience.breaker)
         stack.push_async_callback(guarded.breaker.close)
-        caring = GuardedSegmenter(masker, settings.resilience.breaker, settings.resilience.retry)
+        retry = settings.resilience.retry
+        if segmenter is None and settings.segmenter.kind == "ray":  # its client asks once more itself
+            retry = retry.model_copy(update={"enabled": False})
+        caring = GuardedSegmenter(masker, settings.resilience.breaker, retry)
         stack.push_async_callback(caring.breaker.close)
         metrics.watch_breakers(guarded.breaker, caring.breaker)
         metered = MeteredSegmenter(caring, metrics)

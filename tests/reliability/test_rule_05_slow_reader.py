@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, call, on_air
+from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, call, on_air, on_stage
 
 from rsagent.api.protocol import MAX_HEAD
 from rsagent.policy.fake import ScriptedPolicy
@@ -88,16 +88,38 @@ async def test_a_deaf_reader_of_a_long_document_holds_no_place_and_is_cut_off() 
 
 
 async def test_a_reader_who_takes_some_of_everything_still_has_an_end() -> None:
-    """Each piece is taken in time, but the whole takes longer than the request had."""
-    policy = ScriptedPolicy(talkative, piece=1, piece_delay=0.001)
-    settings = {"server": {"send_timeout": 0.4}, "limits": {"max_turns": 500}}
-    async with on_air(Cast(policy=policy, settings=settings)) as stage:
-        with socket.socket() as peer:
-            await post(stage, peer, "text/event-stream", max_turns="500", deadline_ms="600")
-            async with asyncio.timeout(20):
-                while not stage.metric("request_seconds_count"):
-                    await asyncio.sleep(0.02)
-            await stage.quiet()
+    """Each piece is taken in time, but all of them together would take longer than the request had."""
+    sent: list[float] = []
+    aborted = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not aborted.is_set():
+            sent.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.2)  # half of what is granted
+
+    async def receive() -> Any:
+        if body:
+            return {"type": "http.request", "body": body.pop(), "more_body": False}
+        await aborted.wait()
+        return {"type": "http.disconnect"}
+
+    policy = ScriptedPolicy(talkative, piece=100, piece_delay=0.001)
+    async with on_stage(Cast(policy=policy, settings={"server": {"send_timeout": 0.4}})) as stage:
+        form: Any = {"data": {"query": "x", "deadline_ms": "600"}, "files": {"image": ("p", PNG)}}
+        request = stage.client.build_request("POST", "/v1/segment", headers={"Accept": "text/event-stream"}, **form)
+        body = [await request.aread()]
+        extensions = {"rsagent": {"abort": aborted.set, "gone": aborted}}
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/v1/segment", "query_string": b"",
+            "headers": [(name.lower(), value) for name, value in request.headers.raw], "http_version": "1.1",
+            "scheme": "http", "root_path": "", "extensions": extensions,
+        }  # fmt: skip
+        started = asyncio.get_running_loop().time()
+        await asyncio.wait_for(stage.app(scope, receive, send), 60)
+        await stage.quiet()
+        assert stage.metric("requests_total", outcome="cancelled") == 1
+    assert aborted.is_set()
+    assert sent[-1] - started <= 0.6 + 0.4 + 0.1
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /v1/segment HTTP/1.1\r\nHost: x\r\n", b"\r\n"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -63,12 +64,13 @@ class Door:
 
     async def _host(self, visit: Visit | None, scope: Scope, receive: Receive, send: Send) -> str:
         """Have the request served; what it is counted as."""
+        patient = _Patience(visit, scope, send)
         if visit is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, patient)
             return "passed"
         scope["state"]["visit"] = visit
         try:
-            await self._app(scope, receive, _Patience(visit, scope, send))
+            await self._app(scope, receive, patient)
         except (ClientGone, asyncio.CancelledError):
             visit.outcome = CANCELLED
             raise
@@ -81,18 +83,20 @@ class _Patience:
     """Sends, and drops a client who does not take what is sent within `send_timeout`, or who is still taking it so
     long after the request was to be over: a reader of a byte a second would hold its permit for hours."""
 
-    def __init__(self, visit: Visit, scope: Scope, send: Send) -> None:
+    def __init__(self, visit: Visit | None, scope: Scope, send: Send) -> None:
         self._visit = visit
         self._abort: Callable[[], object] = _extension(scope, "abort", _no_abort)
         self._send = send
-        self._limit = visit.house.service.settings.server.send_timeout
+        self._limit = scope["app"].state.house.service.settings.server.send_timeout
 
     async def __call__(self, message: Message) -> None:
+        end = math.inf if self._visit is None else self._visit.until.at + self._limit
         try:
-            async with asyncio.timeout(min(self._limit, self._visit.until.remaining() + self._limit)):
+            async with asyncio.timeout(min(self._limit, end - time.monotonic())):
                 await self._send(message)
         except TimeoutError:
-            self._visit.outcome = CANCELLED
+            if self._visit is not None:
+                self._visit.outcome = CANCELLED
             self._abort()
 
 
