@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.api.stage import FINISH, NO_TARGET, PNG, SEGMENT, Cast, call, on_air, picture
+from tests.api.stage import FINISH, NO_TARGET, PNG, SEGMENT, Cast, on_air, picture
 
 from rsagent.client import (
     Accepted,
@@ -83,13 +83,16 @@ async def test_events_come_in_order_and_typed() -> None:
 
 
 async def test_an_answer_can_be_gone_on_from() -> None:
-    script = [SEGMENT, call("zoom", bbox_2d=[0, 0, 500, 500]), FINISH, call("finish", mask_ids=[2])]
-    async with on_air(Cast(script)) as stage, AsyncClient(stage.url) as client:
+    async with on_air(Cast([SEGMENT, FINISH])) as stage, AsyncClient(stage.url) as client:
         first = await client.segment(PNG, "the box")
-        second = await client.segment(PNG, "the box", start=first.then(points=[(30, 20, 1), (3, 3, 0)]))
-    assert [turn.given for turn in second.turns] == [True, True, True, False]
-    assert [turn.action.tool for turn in second.turns] == ["segment", "zoom", "segment", "finish"]
-    assert second.objects[0].mask_id == 2
+        second = await client.segment(PNG, "the box", start=first.then(points=[(50, 20, 1), (3, 3, 0)]))
+    assert [turn.given for turn in second.turns] == [True, False]
+    assert stage.segmenter.prompts[-1].points == ((50, 20, 1), (3, 3, 0))
+    box, before = stage.segmenter.prompts[-1].box, stage.segmenter.prompts[0].box
+    assert box is not None
+    assert before is not None
+    assert box[2] > 50 > before[2], "the box is grown to hold what is meant, too"
+    assert second.objects[0].mask[20, 50]
 
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "array", "pillow"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from rsagent.api.answers import (
     TurnDocument,
     Usage,
 )
+from rsagent.client.onward import Box, Click, Prompt, nearest, prompts_of
 from rsagent.client.painting import Pixels, paint
 from rsagent.masks.codecs import decode_mask
 
@@ -103,27 +103,17 @@ class Answer:
         """`image` (uint8 [H, W, 3] RGB, upright) with each object filled in a colour of its own and outlined."""
         return paint(image, [found.mask for found in self.objects], alpha)
 
-    def then(
-        self,
-        points: Sequence[tuple[float, float, Literal[0, 1]]] = (),
-        bbox: tuple[float, float, float, float] | None = None,
-    ) -> list[dict[str, Any]]:
-        """The `start` of a request that goes on from here: this answer's moves, and then yours.
+    def then(self, points: Sequence[Click] = (), bbox: Box | None = None) -> list[dict[str, Any]]:
+        """The `start` of a request that goes on from here: this answer's objects as they were asked for, and yours.
 
-        `points` are (x, y, 1 inside or 0 outside). They refine the first object that was submitted, if there is one.
+        `points`, (x, y, 1 inside or 0 outside), correct the object they are nearest to; a `bbox` asks for another one.
         Needs the turns: do not leave them out by `include`.
         """
-        moves: dict[str, dict[str, Any]] = {}
-        for turn in self.turns:
-            if turn.mask_id is not None or turn.action.tool == "zoom":
-                move = turn.action.model_dump(exclude_none=True, mode="json")
-                moves.setdefault(json.dumps(move), {**move, "thought": turn.thought or ""})
-        mine: dict[str, Any] = {"tool": "segment", "points": [list(point) for point in points]}
-        if bbox is not None:
-            mine["bbox"] = list(bbox)
-        elif self.objects:
-            mine["base_mask"] = self.objects[0].mask_id
-        return [*moves.values(), mine]
+        prompts, size = prompts_of(self.turns), self.document.image
+        corrected = None if bbox is not None else nearest(self.document.objects, points)
+        kept = [prompts[found.mask_id].move() for found in self.objects if found.mask_id != corrected]
+        mine = Prompt(bbox) if corrected is None else prompts[corrected]
+        return [*kept, mine.pointed(points, size.width, size.height).move()]
 
 
 Event = Accepted | Thought | Action | Proposed | Answer

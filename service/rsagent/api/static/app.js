@@ -1,4 +1,5 @@
 // The page: a picture and a sentence in, a story of turns out, and a way to point and let it go on.
+import { refined, start } from "/static/onward.js";
 import { decode } from "/static/rle.js";
 import { SAVES, slug } from "/static/save.js";
 import * as stage from "/static/stage.js";
@@ -8,14 +9,18 @@ import { card, choose, refresh, spoken } from "/static/turns.js";
 const $ = id => document.getElementById(id);
 const make = (tag, props = {}, ...children) => { const made = Object.assign(document.createElement(tag), props); made.append(...children); return made; };
 
-/** What is known: the picture, the story so far, and the points that the user has set since. */
-const now = { picture: null, query: "", turns: [], answer: null, at: 0, points: [], running: null, key: "" };
+/**
+ * What is known: the picture, the story so far, and the points that the user has set since. `hidden` are the moves that
+ * a request only brings along, `before` the turns that were there when it began: the service counts anew each time.
+ */
+const now = { picture: null, size: null, query: "", turns: [], answer: null, at: 0, points: [], running: null, key: "", hidden: 0, before: 0 };
+const prompts = new WeakMap();  // what each object was asked for by
 
 // ---- the picture
 
 async function show(blob, title = "Your picture") {
   halt();
-  try { await stage.open(blob); } catch { return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false })); }
+  try { now.size = await stage.open(blob); } catch { return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false })); }
   now.picture = blob;
   $("picture").alt = title;
   forget();
@@ -23,9 +28,11 @@ async function show(blob, title = "Your picture") {
   say("");
 }
 
-function forget() {
-  Object.assign(now, { turns: [], answer: null, at: 0, points: [] });
-  $("turns").replaceChildren();
+/** Back to an empty story, or to the first turns of this one. */
+function forget(kept = []) {
+  Object.assign(now, { turns: kept, answer: null, at: kept.length, points: [] });
+  $("turns").replaceChildren(...kept.map(turn => turn.card.root));
+  for (const turn of kept) { turn.before = true; refresh(turn); }
   $("problem").replaceChildren();
   settle();
 }
@@ -44,31 +51,30 @@ async function mine(file) {
 
 // ---- a request
 
-function begin(start = []) {
+function begin(moves = [], kept = []) {
   if (!now.picture) return say("Choose a picture first.");
   now.query = $("query").value.trim();
   if (!now.query) return $("query").focus();
-  return run(start);
+  return run(moves, kept);
 }
 
-async function run(start) {
+async function run(moves, kept) {
   halt();
-  forget();
-  stage.mask([]);
-  stage.mark(null);
+  forget(kept);
+  Object.assign(now, { hidden: Math.max(0, moves.length - 1), before: kept.length, masks: new Map() });
   const running = now.running = new AbortController();
   busy(true);
   say("Sending the picture …");
   try {
-    const options = { include: ["turns", "thoughts", "overlays"], start: start.map(({ user, ...move }) => move) };
+    const options = { include: ["turns", "thoughts", "overlays"], start: moves };
     for await (const [name, data] of ask(now.picture, now.query, options, { signal: running.signal, key: now.key })) {
       if (running !== now.running) return;
-      EVENTS[name]?.(data, start);
+      EVENTS[name]?.(data);
     }
   } catch (error) {
     if (running !== now.running) return;
     if (error.name === "AbortError") say("Stopped.");
-    else complain(error instanceof Problem ? error : new Problem({ code: "page", detail: `This page stumbled: ${error.message}` }), start);
+    else complain(error instanceof Problem ? error : new Problem({ code: "page", detail: `This page stumbled: ${error.message}` }), () => begin(moves, kept));
   }
   if (running === now.running) { now.running = null; busy(false); for (const turn of now.turns) { turn.done = true; refresh(turn); } settle(); }
 }
@@ -98,10 +104,11 @@ const EVENTS = {
     if (turn.thought) say(turn.thought, true);
   },
 
-  action({ turn: index, action, thought, given, frame, overlay, observation }, start) {
-    const turn = turnOf(index), asked = given ? start[index - 1] : null;
-    const done = action.tool !== "segment" || Boolean(observation);
-    Object.assign(turn, { action, given, user: asked?.user, frame, view: overlay, done });
+  action({ turn: index, action, thought, given, frame, overlay, observation }) {
+    now.asked = action;
+    if (index <= now.hidden) return;
+    const turn = turnOf(index), done = action.tool !== "segment" || Boolean(observation);
+    Object.assign(turn, { action, user: given, frame, view: overlay, done });
     turn.note = observation && !frame ? observation : "";
     if (thought) turn.thought = thought;
     clock(turn);
@@ -109,17 +116,21 @@ const EVENTS = {
   },
 
   mask({ turn: index, mask, mask_id, score, area, bbox }) {
-    const turn = turnOf(index);
-    Object.assign(turn, { maskId: mask_id, score, area, done: true, object: { mask_id, mask, bbox, area, score }, mask: decode(mask) });
+    now.masks.set(mask_id, refined(now.masks.get(now.asked.base_mask), now.asked));
+    if (index <= now.hidden) return;
+    const turn = turnOf(index), object = { mask_id, mask, bbox, area, score };
+    prompts.set(object, now.masks.get(mask_id));
+    Object.assign(turn, { maskId: mask_id, score, area, done: true, object, mask: decode(mask) });
     clock(turn);
     settle();
   },
 
   final(answer) {
-    for (const told of answer.turns) {
+    for (const one of answer.objects) prompts.set(one, now.masks.get(one.mask_id));
+    for (const told of answer.turns.slice(now.hidden)) {
       const turn = turnOf(told.index), { policy, segmenter, render } = told.timings_ms;
       Object.assign(turn, { stages: told.timings_ms, ms: policy + segmenter + render, done: true });
-      if (told.thought) turn.thought = told.thought;
+      if (told.thought && !turn.user) turn.thought = told.thought;
       refresh(turn);
     }
     now.answer = { ...answer, masks: answer.objects.map(one => decode(one.mask)) };
@@ -129,7 +140,9 @@ const EVENTS = {
   },
 };
 
-function turnOf(index) {
+/** The turn that the service calls `number`; it is made if it is new. */
+function turnOf(number) {
+  const index = number - now.hidden + now.before;
   let turn = now.turns.find(one => one.index === index);
   if (!turn) {
     turn = { index, since: performance.now() };
@@ -147,8 +160,8 @@ function clock(turn) {
   refresh(turn);
 }
 
-function summary({ status, stop_reason, objects, usage, timings_ms, turns }) {
-  const own = turns.filter(turn => !turn.given).length || usage.turns;
+function summary({ status, stop_reason, objects, timings_ms, turns }) {
+  const own = turns.filter(turn => !turn.given).length;
   const spent = `${own} ${own === 1 ? "turn" : "turns"}, ${(timings_ms.total / 1000).toFixed(1)} s`;
   if (status === "no_target") return `It says that this is not in the picture. ${spent}.`;
   if (status === "segmented") return `${objects.length === 1 ? "One mask" : `${objects.length} masks`} after ${spent}. Not what you meant? Point at it.`;
@@ -198,21 +211,12 @@ function pinned() {
   $("count").textContent = now.points.length === 1 ? "1 point" : `${now.points.length} points`;
 }
 
-/** The moves that led to what is shown, and the user's own: what the episode begins with. */
-function start() {
-  const upTo = isResult() ? now.turns.length : now.at;
-  const kept = now.turns.filter(turn => turn.index <= upTo && (turn.mask || turn.frame));
-  const moves = kept.map(({ action: { tool, ...rest }, thought, user }) => {
-    const given = Object.fromEntries(Object.entries({ ...rest, thought: user ? null : thought ?? "" }).filter(([, value]) => value !== null));
-    return { tool, ...given, user };
-  });
-  const { objects } = shown(), [x, y] = now.points[0];
-  const near = ({ bbox: [x1, y1, x2, y2] }) => Math.max(x1 - x, 0, x - x2) + Math.max(y1 - y, 0, y - y2);
-  const base = objects.filter(one => one.area).sort((a, b) => near(a) - near(b))[0];
-  return [...moves, { tool: "segment", points: now.points, ...(base ? { base_mask: base.mask_id } : {}), user: true }];
+/** Let it go on from what is shown and the user's points. Turns that led elsewhere, and ends, are left behind. */
+function resume() {
+  if (!now.points.length) return;
+  const kept = now.turns.filter(turn => (isResult() || turn.index <= now.at) && !["finish", "report_no_target"].includes(turn.action?.tool));
+  begin(start(shown().objects, prompts, now.points, now.size), kept);
 }
-
-function resume() { if (now.points.length) begin(start()); }
 function undo() { now.points.pop(); pinned(); }
 
 stage.pointing({ label, undo, may: () => now.picture && !now.running, add: point => { if (now.points.length < 16) { now.points.push(point); pinned(); } } });
@@ -230,18 +234,19 @@ const HEADINGS = {
   cut_off: "The story broke off", unauthorized: "It asks for a key", rate_limited: "Too many requests",
 };
 
-function complain(problem, start = []) {
+/** Say what went wrong, and what can be done; `repeat` does it again. */
+function complain(problem, repeat = () => begin()) {
   say("");
   const box = make("div", { className: "problem" }, make("b", { textContent: HEADINGS[problem.code] ?? "Something went wrong" }), make("p", { textContent: problem.detail }));
   const note = [problem.code, problem.request_id && `request ${problem.request_id}`].filter(Boolean).join(" · ");
   box.append(make("code", { textContent: note }));
-  if (problem.status === 401) box.append(keyForm(start));
-  else if (problem.retryable) box.append(again(problem.retry_after, start));
+  if (problem.status === 401) box.append(keyForm(repeat));
+  else if (problem.retryable) box.append(again(problem.retry_after, repeat));
   $("problem").replaceChildren(box);
 }
 
-function again(wait, start) {
-  const button = make("button", { type: "button", textContent: "Try again", onclick: () => begin(start) }), until = performance.now() + (wait ?? 0) * 1000;
+function again(wait, repeat) {
+  const button = make("button", { type: "button", textContent: "Try again", onclick: repeat }), until = performance.now() + (wait ?? 0) * 1000;
   const tick = () => {
     const left = Math.ceil((until - performance.now()) / 1000);
     button.disabled = left > 0;
@@ -252,9 +257,9 @@ function again(wait, start) {
   return button;
 }
 
-function keyForm(start) {
+function keyForm(repeat) {
   const input = make("input", { type: "password", required: true, placeholder: "API key", ariaLabel: "API key" });
-  return make("form", { onsubmit: event => { event.preventDefault(); now.key = input.value; begin(start); } }, input, make("button", { textContent: "Use it" }));
+  return make("form", { onsubmit: event => { event.preventDefault(); now.key = input.value; repeat(); } }, input, make("button", { textContent: "Use it" }));
 }
 
 // ---- wiring

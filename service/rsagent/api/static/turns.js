@@ -7,16 +7,15 @@ const make = (tag, className, text) => Object.assign(document.createElement(tag)
 export const spoken = raw => raw.split("<tool_call")[0].replace(/<\/?think>?|<[^>]*$/g, "").trim();
 
 const seconds = ms => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
-const listed = ids => ids.join(", ").replace(/, (\d+)$/, " and $1");
 
 /** What a turn did, in words. */
-export function title({ action, given, user, thought }) {
+export function title({ action, user, thought }) {
   if (user) return "You point";
   if (!action) return thought ? "Thinks" : "Looks";
   switch (action.tool) {
-    case "segment": return action.base_mask ? `Refines mask ${action.base_mask}` : action.bbox ? "Draws a box" : "Points";
+    case "segment": return action.base_mask ? "Refines a mask" : action.bbox ? "Draws a box" : "Points";
     case "zoom": return "Looks closer";
-    case "finish": return action.mask_ids.length > 1 ? `Submits masks ${listed(action.mask_ids)}` : `Submits mask ${action.mask_ids[0]}`;
+    case "finish": return action.mask_ids.length > 1 ? `Submits ${action.mask_ids.length} masks` : "Submits the mask";
     case "report_no_target": return "Finds nothing of the kind";
     default: return "Says something that is no move";
   }
@@ -41,10 +40,10 @@ export function card(turn, choose) {
 export function refresh(turn) {
   const { root, title: name, time, thought, facts } = turn.card;
   root.classList.toggle("yours", Boolean(turn.user));
-  root.classList.toggle("before", Boolean(turn.given));
+  root.classList.toggle("before", Boolean(turn.before));
   root.classList.toggle("live", !turn.done);
   name.textContent = title(turn);
-  time.textContent = turn.given ? (turn.user ? "" : "from before") : turn.ms === undefined ? "" : seconds(turn.ms);
+  time.textContent = turn.ms === undefined ? "" : seconds(turn.ms);
   if (turn.stages) time.title = `policy ${seconds(turn.stages.policy)}, segmenter ${seconds(turn.stages.segmenter)}, drawing ${seconds(turn.stages.render)}`;
   thought.textContent = turn.user ? "" : turn.thought ?? "";
   facts.replaceChildren(...told(turn));
