@@ -95,3 +95,41 @@ def test_what_kubernetes_sets_for_a_service_is_none_of_ours(monkeypatch: pytest.
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("profile", "kinds"),
+    [("embedded", ("local", "local")), ("engines", ("vllm", "ray")), ("cluster", ("openai", "ray"))],
+)
+def test_a_profile_says_which_engines_run(
+    monkeypatch: pytest.MonkeyPatch, profile: str, kinds: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("RSAGENT_PROFILE", profile)
+    loaded = settings.load()
+    assert (loaded.policy.kind, loaded.segmenter.kind) == kinds
+
+
+def test_a_component_that_is_set_goes_before_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSAGENT_POLICY__OPENAI__BASE_URL", "http://engine:8001/v1")
+    monkeypatch.setenv("RSAGENT_SEGMENTER__KIND", "local")
+    loaded = settings.load(profile="engines")
+    assert (loaded.policy.kind, loaded.segmenter.kind) == ("openai", "local")
+    assert settings.load(profile="engines", policy={"kind": "local"}).policy.kind == "local"
+
+
+def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSAGENT_PROFILE", "fast")
+    with pytest.raises(NotConfigured, match="RSAGENT_PROFILE"):
+        settings.load()
+    monkeypatch.setenv("RSAGENT_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("RSAGENT_PROFILE", "engines")
+    assert settings.load().profile == "engines"
+
+
+def test_several_servers_are_set_apart_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSAGENT_POLICY__OPENAI__BASE_URL", "http://a:8001/v1, https://b/v1")
+    assert settings.load().policy.openai.urls == ("http://a:8001/v1", "https://b/v1")
+    for wrong in ("http://a/v1,", "http://a/v1,b/v1", ", http://a/v1", "http://a/v1 http://b/v1"):
+        monkeypatch.setenv("RSAGENT_POLICY__OPENAI__BASE_URL", wrong)
+        with pytest.raises(NotConfigured, match="RSAGENT_POLICY__OPENAI__BASE_URL"):
+            settings.load()
