@@ -20,8 +20,10 @@ def measure(short: bool = False) -> list[Verdict]:
     """The quiet key alone for 30 s (5 s if `short`), then beside the noisy one at ten times its rate."""
     seconds = 5.0 if short else 30.0
     hashes = json.dumps({"noisy": hash_key(NOISY), "quiet": hash_key(QUIET)})
-    limits = {"RSAGENT_LIMITS__INFLIGHT": str(INFLIGHT), "RSAGENT_LIMITS__QUEUE": "16"}
-    with standing(TURN, CALL, RSAGENT_KEYS__HASHES=hashes, **limits) as stand:
+    with standing(
+        TURN, CALL,
+        RSAGENT_KEYS__HASHES=hashes, RSAGENT_LIMITS__INFLIGHT=str(INFLIGHT), RSAGENT_LIMITS__QUEUE="16",
+    ) as stand:  # fmt: skip
         asyncio.run(wire.offer(stand.address, wire.request(X_API_Key=QUIET), RATE, 2.0))
         alone = asyncio.run(wire.offer(stand.address, wire.request(X_API_Key=QUIET), RATE, seconds))
         beside, noise = asyncio.run(_both(stand, seconds))

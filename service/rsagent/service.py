@@ -115,7 +115,7 @@ async def open_service(
         workers = ThreadPoolExecutor(settings.limits.workers, thread_name_prefix="rsagent-image")
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)
         chosen = await stack.enter_async_context(policy_started(settings.policy, tell)) if policy is None else None
-        player = policy or await asyncio.to_thread(load_policy, chosen or settings.policy)
+        player = await asyncio.to_thread(load_policy, chosen or settings.policy) if policy is None else policy
         stack.push_async_callback(player.close)
         masker = segmenter
         if masker is None:

@@ -40,8 +40,8 @@ def test_everyone_comes_out_once_and_each_line_in_its_order(items: list[tuple[st
         queue.add(item[0], item)
     assert len(queue) == len(items)
     out = []
-    while (item := queue.next()) is not None:
-        out.append(item)
+    while (first := queue.next()) is not None:
+        out.append(first)
     assert len(queue) == 0
     for tenant in "abc":
         assert [item for item in out if item[0] == tenant] == [item for item in items if item[0] == tenant]

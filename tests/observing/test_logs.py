@@ -25,7 +25,7 @@ def _as_before() -> Iterator[None]:
 
 def written(format_: str, message: str, **told: object) -> str:
     stream = io.StringIO()
-    logs.configure(LogSettings(format=format_, level="info"), stream)  # type: ignore[arg-type]
+    logs.configure(LogSettings(format=format_, level="info"), stream)
     log.info(message, extra={"told": told})
     return stream.getvalue()
 

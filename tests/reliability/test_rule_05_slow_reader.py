@@ -43,12 +43,14 @@ async def disconnected(stage: Stage) -> None:
     """The server has let go of the connection and of what it buffered for it."""
     assert stage.server is not None
     async with asyncio.timeout(10):
-        while any(
-            each.cycle.response_complete is False or each.transport.get_write_buffer_size()
-            for each in stage.server.server_state.connections
-            if each.cycle
-        ):
+        while any(map(is_telling, stage.server.server_state.connections)):
             await asyncio.sleep(0.05)
+
+
+def is_telling(connection: Any) -> bool:
+    """Whether there is still something that its client has not been told."""
+    unsent = connection.transport.get_write_buffer_size()
+    return connection.cycle is not None and (unsent or not connection.cycle.response_complete)
 
 
 async def sip(peer: socket.socket) -> None:
@@ -95,7 +97,7 @@ async def test_a_reader_who_takes_some_of_everything_still_has_an_end() -> None:
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body" and not aborted.is_set():
             sent.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(0.2)  # half of what is granted
+            await asyncio.sleep(0.35)  # of 0.4 that are granted
 
     async def receive() -> Any:
         if body:
@@ -114,12 +116,11 @@ async def test_a_reader_who_takes_some_of_everything_still_has_an_end() -> None:
             "headers": [(name.lower(), value) for name, value in request.headers.raw], "http_version": "1.1",
             "scheme": "http", "root_path": "", "extensions": extensions,
         }  # fmt: skip
-        started = asyncio.get_running_loop().time()
         await asyncio.wait_for(stage.app(scope, receive, send), 60)
         await stage.quiet()
         assert stage.metric("requests_total", outcome="cancelled") == 1
     assert aborted.is_set()
-    assert sent[-1] - started <= 0.6 + 0.4 + 0.1
+    assert len(sent) <= 4, "a reader of a byte a second would hold its place for hours"
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /v1/segment HTTP/1.1\r\nHost: x\r\n", b"\r\n"])

@@ -63,7 +63,7 @@ async def test_a_later_one_hears_the_same_again() -> None:
 
 
 @pytest.mark.parametrize("other", [{"query": "the cup"}, {"max_turns": "3"}])
-async def test_another_request_under_the_same_key_is_a_conflict(other: dict[str, str]) -> None:
+async def test_another_request_under_the_same_key_is_a_conflict(other: dict[str, Any]) -> None:
     async with on_stage() as stage:
         await post(stage)
         refused = await post(stage, **other)

@@ -75,6 +75,8 @@ class Door:
             visit.outcome = CANCELLED
             raise
         finally:
+            if patient.dropped:
+                visit.outcome = CANCELLED
             visit.end()
         return visit.outcome
 
@@ -84,6 +86,7 @@ class _Patience:
     long after the request was to be over: a reader of a byte a second would hold its permit for hours."""
 
     def __init__(self, visit: Visit | None, scope: Scope, send: Send) -> None:
+        self.dropped = False
         self._visit = visit
         self._abort: Callable[[], object] = _extension(scope, "abort", _no_abort)
         self._send = send
@@ -95,8 +98,7 @@ class _Patience:
             async with asyncio.timeout(min(self._limit, end - time.monotonic())):
                 await self._send(message)
         except TimeoutError:
-            if self._visit is not None:
-                self._visit.outcome = CANCELLED
+            self.dropped = True
             self._abort()
 
 
