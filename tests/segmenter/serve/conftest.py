@@ -6,9 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,15 +20,6 @@ from rsagent.settings import SegmenterSettings
 
 PATIENCE = 300.0
 """Seconds for anything to start on a machine that does much else."""
-
-
-START = f"""
-from rsagent.segmenter.serve.head import be_patient
-be_patient({PATIENCE})
-from ray.scripts.scripts import main
-main()
-"""
-"""The command `ray`, as patient as our own head."""
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +43,20 @@ def head() -> Iterator[RaySettings]:
 
 @pytest.fixture(scope="session")
 def two_nodes(head: RaySettings) -> Iterator[RaySettings]:
-    """The same with a second node."""
-    assert head.token_path is not None
-    command = [sys.executable, "-c", START, "start", f"--address={head.address}", "--block"]
-    options = ["--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats"]
-    with (head.token_path.parent / "second.log").open("wb") as log:
+    """The same with a second node, by `ray start`."""
+    import ray
+
+    ray_command = str(Path(sys.executable).with_name("ray"))
+    options = ["--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats", "--block"]
+    environ = {**os.environ, **environment.NODE}
+    for _ in range(local.ATTEMPTS):  # see there
         node = subprocess.Popen(
-            [*command, *options], env={**os.environ, **environment.NODE}, stdout=log, stderr=log, start_new_session=True
+            [ray_command, "start", f"--address={head.address}", *options], env=environ, stdout=subprocess.DEVNULL
         )
+        while node.poll() is None and sum(one["Alive"] for one in ray.nodes()) < 2:
+            time.sleep(0.2)
+        if node.poll() is None:
+            break
     yield head
     node.terminate()
     node.wait(60)

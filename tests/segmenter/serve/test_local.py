@@ -62,6 +62,14 @@ async def test_why_it_does_not_start_is_told(launched: Launch) -> None:
     assert started[0].poll() is not None
 
 
+async def test_ray_that_gives_itself_up_is_started_again(launched: Launch) -> None:
+    started = launched("(folder / 'failure').write_text('The node timed out during startup.')")
+    with pytest.raises(SegmenterError, match="timed out during startup"):
+        await local.running(settings()).__aenter__()
+    assert len(started) == local.ATTEMPTS
+    assert all(one.poll() is not None for one in started)
+
+
 async def test_an_end_without_words_is_a_failure_too(launched: Launch) -> None:
     launched("raise SystemExit(3)")
     with pytest.raises(SegmenterError, match="Ray did not start; its logs are in"):

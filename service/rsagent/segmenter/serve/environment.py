@@ -28,7 +28,7 @@ NODE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     # On a busy machine Ray's own patience ends long before its processes have started; ours is `start_timeout`.
-    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_raylet_start_wait_time_s": "60",
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
 }

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray._private import services
 
 from rsagent.errors import RSAgentError
 from rsagent.segmenter.serve.cluster import deployed
@@ -28,7 +25,6 @@ FAILURE = "failure"
 def main(folder: Path, cpus: float, settings: SegmenterSettings) -> int:
     """Start, write the address into `folder`/address or why it failed into `folder`/failure, wait for the end."""
     try:
-        be_patient(settings.ray.start_timeout)
         started = ray.init(
             address="local",
             num_cpus=cpus,
@@ -46,23 +42,6 @@ def main(folder: Path, cpus: float, settings: SegmenterSettings) -> int:
     _write(folder / ADDRESS, started.address_info["gcs_address"])
     while True:
         signal.pause()
-
-
-def be_patient(seconds: float) -> None:
-    """Ray waits for the node that it starts for 30 s, whatever is set, and a busy machine takes longer: what it asks
-    again and again in that time now comes back only with the node. May go when Ray's wait can be set."""
-    once, end = services.get_node, time.monotonic() + seconds
-
-    def patient(*asked: Any) -> Any:
-        while True:
-            try:
-                return once(*asked)
-            except RuntimeError:  # it has not registered yet
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
-
-    services.get_node = patient
 
 
 def _write(path: Path, text: str) -> None:

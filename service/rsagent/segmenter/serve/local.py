@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from rsagent.engines.vllm import KEEPER, Tell, silent
@@ -24,6 +24,13 @@ GRACE = 10.0
 
 LOOK_SECONDS = 0.2
 
+ATTEMPTS = 3
+
+
+class _GaveUp(SegmenterError):
+    """Ray gave its own processes up. It allows them some twenty seconds, whatever is set, and on a busy machine they
+    take longer the first time; the next time their files are at hand."""
+
 
 @asynccontextmanager
 async def running(settings: SegmenterSettings, tell: Tell = silent) -> AsyncIterator[SegmenterSettings]:
@@ -33,6 +40,19 @@ async def running(settings: SegmenterSettings, tell: Tell = silent) -> AsyncIter
     which names the logs.
     """
     require()
+    async with AsyncExitStack() as stack:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                found = await stack.enter_async_context(_cluster(settings, tell))
+                break
+            except _GaveUp:
+                if attempt == ATTEMPTS:
+                    raise
+        yield found
+
+
+@asynccontextmanager
+async def _cluster(settings: SegmenterSettings, tell: Tell) -> AsyncIterator[SegmenterSettings]:
     # Short, because the paths of Ray's sockets begin with it, and may have 107 bytes.
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rsagent-ray-"))
     keeper = await asyncio.to_thread(_launch, folder, settings)
@@ -69,7 +89,8 @@ async def _address(folder: Path, keeper: subprocess.Popen[bytes], seconds: float
         waited = time.monotonic() - started
         if failure.exists() or keeper.poll() is not None:
             why = failure.read_text() if failure.exists() else "Ray did not start"
-            raise SegmenterError(f"{why}; its logs are in {folder}")
+            kind = _GaveUp if "timed out during startup" in why else SegmenterError
+            raise kind(f"{why}; its logs are in {folder}")
         if waited > seconds:
             raise SegmenterError(
                 f"Ray did not start within {seconds:.0f} s; its logs are in {folder}. "
