@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -60,10 +61,19 @@ async def _service(policy_seconds: float, segmenter_seconds: float, replicas: in
     scripted = None
     if chosen.policy.kind == "local":
         scripted = ScriptedPolicy([SEGMENT, FINISH], piece=24, delay=policy_seconds)
-    segmenter: Segmenter = Replicas(replicas, segmenter_seconds) if replicas else FakeSegmenter(delay=segmenter_seconds)
+    segmenter = Replicas(replicas, segmenter_seconds) if replicas else FakeSegmenter(delay=segmenter_seconds)
+    _forgetful(scripted, segmenter)
     async with open_service(chosen, policy=scripted, segmenter=segmenter) as service:
         service.metrics.registry.register(_Running(scripted, segmenter))
         yield service
+
+
+def _forgetful(policy: ScriptedPolicy | None, segmenter: FakeSegmenter) -> None:
+    """Have the fakes keep nothing of what they are asked: here they live long, and memory is what is measured."""
+    kept: list[tuple[Any, str]] = [(policy, "histories"), (policy, "samplings"), (segmenter, "prompts")]
+    for engine, name in kept:
+        if engine is not None:
+            setattr(engine, name, deque(maxlen=0))
 
 
 async def _serve(policy_seconds: float, segmenter_seconds: float, replicas: int) -> None:
