@@ -97,9 +97,11 @@ async def played(policy: Policy, segmenter: SegmenterPool, example: examples.Exa
     return (await play_to_end(episode)).result
 
 
-def opened(policy: Policy, number: int) -> EpisodeState:
+def opened(policy: Policy, number: int, *, mirrored: bool = False) -> EpisodeState:
+    """The beginning of an episode; `mirrored`, with a picture that no other test has sent."""
     example = examples.load()[number]
     image = np.asarray(Image.open(example.path).convert("RGB"))
+    image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
     return begin(Task(image, example.name, example.sentences[0], policy.view), NANO)
 
 
@@ -142,7 +144,7 @@ async def test_every_earlier_turn_is_a_prefix_hit_and_each_picture_is_sent_once(
     before = await EngineCounts.look(served_url(served))
     prefilled = last_prompts = 0
     for number in range(4):
-        history, held = opened(served, number).history, 0
+        history, held = opened(served, number, mirrored=True).history, 0
         for index in range(TURNS):
             turn = await turn_of(served, history)
             if index:
@@ -226,12 +228,12 @@ async def test_turns_at_once_are_those_alone(served: OpenAIPolicy) -> None:
     assert [turn.text for turn in together] == alone
 
 
-async def test_a_dead_address_beside_it_costs_nothing_but_a_look(served: OpenAIPolicy) -> None:
-    dead = OpenAIPolicy(OpenAIPolicySettings(base_url="http://127.0.0.1:9/v1", server="vllm", max_pixels=50176))
-    routed = RoutedPolicy([dead, served])
-    assert (await turn_of(routed, opened(served, 3).history)).text
+async def test_a_dead_address_beside_it_costs_nothing_but_a_look(found: OpenAIPolicySettings) -> None:
+    dead = found.model_copy(update={"base_url": "http://127.0.0.1:9/v1"})
+    routed = RoutedPolicy([OpenAIPolicy(dead), OpenAIPolicy(found)])
+    assert (await turn_of(routed, opened(routed, 3).history)).text
     assert await routed.ready()
-    await dead.close()
+    await routed.close()
 
 
 async def test_what_outgrows_the_context_is_told_as_that(served: OpenAIPolicy) -> None:
