@@ -12,7 +12,6 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from loadtests.capacity import (
-    Capacity,
     Costs,
     Episode,
     Fleet,
@@ -40,15 +39,19 @@ def test_the_parts_of_an_episode() -> None:
     assert COSTS.orchestrator(EPISODE) == pytest.approx(0.02)
 
 
-def test_the_fullest_part_bounds() -> None:
-    assert capacity(Fleet(engines=3, replicas=8), EPISODE, COSTS, load=1.0) == Capacity(pytest.approx(10.0), "policy")
-    assert capacity(Fleet(engines=30, replicas=8), EPISODE, COSTS, load=0.5) == Capacity(
-        pytest.approx(25.0), "segmenter"
-    )
-    assert capacity(Fleet(engines=30, replicas=80, cores=1), EPISODE, COSTS, load=1.0) == Capacity(
-        pytest.approx(50.0), "orchestrator"
-    )
-    assert capacity(Fleet(shared=1), EPISODE, COSTS, load=1.0).rate == pytest.approx(1 / 0.46)
+@pytest.mark.parametrize(
+    ("fleet", "rate", "bottleneck"),
+    [
+        (Fleet(engines=3, replicas=8), 10.0, "policy"),
+        (Fleet(engines=30, replicas=8), 50.0, "segmenter"),
+        (Fleet(engines=30, replicas=80, cores=1), 50.0, "orchestrator"),
+        (Fleet(shared=1), 1 / 0.46, "units"),
+    ],
+)
+def test_the_fullest_part_bounds(fleet: Fleet, rate: float, bottleneck: str) -> None:
+    found = capacity(fleet, EPISODE, COSTS, load=1.0)
+    assert (found.rate, found.bottleneck) == (pytest.approx(rate), bottleneck)
+    assert capacity(fleet, EPISODE, COSTS, load=0.5).rate == pytest.approx(rate / 2)
 
 
 @given(EPISODES, COST, st.integers(2, 40))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from rsagent.segmenter.serve import environment
 from rsagent.segmenter.serve.settings import RaySettings

@@ -171,10 +171,14 @@ async def test_replicas_grow_under_load() -> None:
 
 
 async def test_the_yaml_runs_as_it_is(two_nodes: RaySettings) -> None:
-    run = [str(Path(sys.executable).with_name("serve")), "run", "--non-blocking", str(YAML)]
-    done = await asyncio.to_thread(
-        subprocess.run, run, env={**os.environ, "RAY_ADDRESS": two_nodes.address}, capture_output=True, text=True
-    )
+    assert two_nodes.address is not None
+    environ = {**os.environ, "RAY_ADDRESS": two_nodes.address}
+    command = [str(Path(sys.executable).with_name("serve")), "run", "--non-blocking", str(YAML)]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=environ, capture_output=True, text=True)
+
+    done = await asyncio.to_thread(run)
     assert done.returncode == 0, done.stderr
     settings = SegmenterSettings(kind="ray", ray=two_nodes.model_copy(update={"deploy": False}))
     segmenter = await asyncio.to_thread(cluster.load, settings)
