@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -33,7 +35,8 @@ def measure(short: bool = False, plot: Path | None = None) -> list[Verdict]:
     slope, noise = _slope(settled)
     bad = sum(reply.status != 200 for reply in replies)
     grown = slope * (settled[-1][0] - settled[0][0])
-    more = {"mb": [round(mb, 2) for _, mb in samples[:: max(1, len(samples) // 60)]], "requests": len(replies)}
+    more: dict[str, Any] = {"statuses": dict(Counter(reply.status for reply in replies))}
+    more |= {"mb": [round(mb, 2) for _, mb in samples[:: max(1, len(samples) // 60)]], "requests": len(replies)}
     return [
         Verdict(
             "soak: memory gained over the run, by its slope",

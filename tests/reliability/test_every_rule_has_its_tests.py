@@ -9,9 +9,8 @@ from pathlib import Path
 from loadtests.reliability import PARTS
 
 ROOT = Path(__file__).parents[2]
-ROWS = re.findall(
-    r"^\| (\d+) \|[^|]*\|([^|]*)\|([^|]*)\|$", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE
-)
+PAGE = (ROOT / "docs" / "reliability.md").read_text()
+ROWS = re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|([^|]*)\|$", PAGE, re.MULTILINE)
 
 
 def defined_in(path: Path) -> set[str]:
@@ -31,6 +30,13 @@ def test_every_named_test_exists() -> None:
         for name in named:
             file, _, test = name.partition("::")
             assert test in defined_in(ROOT / "tests" / file), f"rule {number}: there is no {name}"
+
+
+def test_every_test_against_the_real_engines_exists() -> None:
+    named = re.findall(r"`([a-z0-9/_]+\.py)::(\w+)`", PAGE)
+    assert len(named) > 30
+    for file, test in named:
+        assert test in defined_in(ROOT / "tests" / file), f"there is no {file}::{test}"
 
 
 def test_every_named_command_exists() -> None:
