@@ -75,9 +75,7 @@ async def test_looking_back_shows_each_turn(browser: Browser) -> None:
             await visit.page.keyboard.press("ArrowLeft")
             assert await visit.at("#moment").inner_text() == moment
             assert await visit.at("#marks > *").count() == mark
-            await visit.page.wait_for_function(
-                f"document.querySelectorAll('#masks canvas:not(.gone)').length === {masks}"
-            )
+            await visit.until(f"document.querySelectorAll('#masks canvas:not(.gone)').length === {masks}")
         assert await visit.at("#slider").get_attribute("aria-valuetext") == "Turn 1 of 3"
         assert await visit.at(".turn.chosen .number").inner_text() == "1"
         await visit.at(".turn .head").nth(1).click()
@@ -96,7 +94,6 @@ async def test_pointing_lets_it_go_on_from_there(browser: Browser) -> None:
         assert await visit.at("#count").inner_text() == "3 points"
         assert await visit.at(".pin.mine.minus").count() == 2
         (move,) = (await visit.sent())["start"]
-        await visit.over()
         assert [point[2] for point in move["points"]] == [1, 0, 0]
         assert move["points"][0][0] == pytest.approx(0.9 * 640, abs=3)
         assert move["bbox"][2] > move["points"][0][0] > 0.76 * 640, "the box is grown to hold what was meant"
@@ -106,7 +103,6 @@ async def test_pointing_lets_it_go_on_from_there(browser: Browser) -> None:
 
         await visit.page.mouse.click(*await visit.place(0.1, 0.9))
         (again,) = (await visit.sent())["start"]
-        await visit.over()
         assert len(again["points"]) == 4, "what was said before still counts"
         assert await visit.titles() == ["Draws a box", "You point", "You point", "Submits the mask"]
 
@@ -118,7 +114,6 @@ async def test_other_objects_are_brought_along(browser: Browser) -> None:
         assert "2 masks" in await visit.at("#status").inner_text()
         await visit.page.mouse.click(*await visit.place(0.05, 0.05))
         kept, mine = (await visit.sent())["start"]
-        await visit.over()
         assert kept["bbox"] == pytest.approx([160, 120, 480, 360], abs=2)
         assert mine["points"][0][2] == 1
         assert mine["bbox"][0] == 0
@@ -192,7 +187,7 @@ async def test_errors_are_readable_and_name_the_way_out(
 async def test_stopping_ends_the_episode(browser: Browser) -> None:
     async with visiting(browser, Cast(policy=ScriptedPolicy([SEGMENT], piece=4, piece_delay=0.4))) as visit:
         await visit.page.click("#go")
-        await visit.page.wait_for_function("document.querySelector('.turn .thought')?.textContent.startsWith('ab')")
+        await visit.until("document.querySelector('.turn .thought')?.textContent.startsWith('ab')")
         assert await visit.at("#go").is_hidden()
         await visit.page.keyboard.press("Escape")
         assert await visit.at("#status").inner_text() == "Stopped."
@@ -204,17 +199,17 @@ async def test_a_picture_of_ones_own_by_choice_drop_and_paste(browser: Browser) 
     async with visiting(browser) as visit:
         width = "document.images.picture.naturalWidth"
         await visit.page.set_input_files("#file", {"name": "mine.png", "mimeType": "image/png", "buffer": PNG})
-        await visit.page.wait_for_function(f"{width} === 60")
+        await visit.until(f"{width} === 60")
         assert await visit.at("#pictures [aria-pressed=true]").count() == 0
         for kind, size in (("drop", 61), ("paste", 62)):
             picture = io.BytesIO()
             Image.new("RGB", (size, 20), "red").save(picture, "PNG")
             await visit.page.evaluate(HAND_OVER, [kind, list(picture.getvalue())])
-            await visit.page.wait_for_function(f"{width} === {size}")
+            await visit.until(f"{width} === {size}")
         await visit.ask("the red")
         assert (await visit.titles())[-1] == "Submits the mask"
         await visit.page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
-        await visit.page.wait_for_function("document.querySelector('#problem').textContent.includes('cannot open')")
+        await visit.until("document.querySelector('#problem').textContent.includes('cannot open')")
 
 
 HAND_OVER = """([kind, bytes]) => {
@@ -274,7 +269,7 @@ async def test_many_pixels_are_no_trouble(browser: Browser) -> None:
     async with visiting(browser, Cast(segmenter=FakeSegmenter())) as visit:
         file = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
         await visit.page.set_input_files("#file", file)
-        await visit.page.wait_for_function("document.images.picture.naturalWidth === 4000")
+        await visit.until("document.images.picture.naturalWidth === 4000")
         await visit.ask("x")
         assert await visit.at("#masks canvas.shown").count() == 2
 
