@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from tests.segmenter.tiny import TINY, TINY_NANO, TINY_STEM, tiny_model
+from tests.segmenter.tiny import TINY, TINY_NANO, tiny_model
 
 from rsagent.segmenter.architecture import NANO, Sam, build
 from rsagent.segmenter.variants import VARIANTS
@@ -39,10 +39,11 @@ def test_the_published_weights_are_pinned() -> None:
         assert variant.published.startswith(f"sam_{name}_")
 
 
-def test_a_stem_has_the_grid_of_the_patches_it_stands_for() -> None:
-    plain, stem = tiny_model(), tiny_model(architecture=TINY_STEM)
+def test_details_lie_behind_the_embedding_in_the_same_grid() -> None:
+    plain, detailed = tiny_model(), tiny_model(architecture=TINY_NANO)
     pixels = torch.zeros(2, 3, 64, 64)
-    assert plain.image_encoder(pixels).shape == stem.image_encoder(pixels).shape == (2, 32, TINY.grid, TINY.grid)
+    assert plain.image_encoder(pixels).shape == (2, 32, TINY.grid, TINY.grid)
+    assert detailed.image_encoder(pixels).shape == (2, 4 * 32, TINY.grid, TINY.grid)
 
 
 def test_a_drawn_box_is_above_zero_just_where_it_is() -> None:

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.segmenter.tiny import TINY, TINY_STEM, picture, tiny_model
+from tests.segmenter.tiny import TINY, TINY_PLAIN, picture, tiny_model
 
 from rsagent.errors import CheckpointError, NotConfigured
 from rsagent.segmenter import variants
@@ -144,7 +144,7 @@ def test_what_is_no_table_of_weights_is_refused(tmp_path: Path, content: object)
 
 
 def test_weights_of_other_shapes_are_refused_with_what_differs(tmp_path: Path) -> None:
-    other = safetensors.torch.save(tiny_model(architecture=TINY_STEM).state_dict())
+    other = safetensors.torch.save(tiny_model(architecture=TINY_PLAIN).state_dict())
     with pytest.raises(CheckpointError, match=r"does not hold the weights of tiny: .*image_encoder") as refused:
         load("tiny", write(tmp_path / "other.safetensors", other), sha256(other))
     assert len(str(refused.value)) < 400

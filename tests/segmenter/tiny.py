@@ -27,8 +27,8 @@ TINY = Architecture(
     decoder_mlp=64,
     decoder_heads=2,
 )
-TINY_STEM = replace(TINY, relative_positions=False, stem=8, stem_blocks=1)
-TINY_NANO = replace(TINY_STEM, draw_boxes=True, smooth_decoder=True)
+TINY_PLAIN = replace(TINY, relative_positions=False)
+TINY_NANO = replace(TINY_PLAIN, detailed=True, draw_boxes=True, smooth_decoder=True)
 """With all that the packaged one has and SAM has not."""
 
 PATIENCE = 20.0

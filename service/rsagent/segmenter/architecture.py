@@ -1,11 +1,11 @@
 """Sizes of a SAM, and the model built from them out of `segment_anything`'s own modules.
 
-Two deliberate divergences, both off for SAM's own sizes and both for a model trained for an hour on one core:
+Three deliberate divergences, all off for SAM's own sizes and all for a model trained for hours on one core:
 
-1. `stem > 0`: the patch embedding is a small convolutional network instead of one 8×8 convolution ("Early convolutions
-   help transformers see better", arXiv 2106.14881; the hybrid of the first ViT paper); everything after it is
-   `ImageEncoderViT` as it is.
-2. `draw_boxes`: the prompt encoder also draws a box as the dense prompt (`DrawingPromptEncoder`).
+1. `detailed`: a pretrained backbone stands before SAM's ViT, and its fine features go to the decoder beside the
+   embedding (`backbone`, `details`);
+2. `draw_boxes`: the prompt encoder also draws a box as the dense prompt (`DrawingPromptEncoder`);
+3. `smooth_decoder`: GELU instead of ReLU in the decoder's transformer.
 
 They may go once the nano is trained long enough to do without.
 """
@@ -28,13 +28,16 @@ from segment_anything.modeling import (  # noqa: E402
 )
 from segment_anything.modeling import Sam as Sam  # noqa: E402
 
+from rsagent.segmenter.backbone import LiteStem  # noqa: E402
+from rsagent.segmenter.details import DetailedDecoder, DetailedEncoder  # noqa: E402
+
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of one SAM.  `stem` is the width of the convolutional stem, 0 for SAM's plain patch embedding."""
+    """Sizes of one SAM, and what it has beside SAM's own parts."""
 
     image_size: int
     patch_size: int
@@ -47,8 +50,7 @@ class Architecture:
     decoder_mlp: int = 2048
     decoder_heads: int = 8
     relative_positions: bool = True
-    stem: int = 0
-    stem_blocks: int = 0
+    detailed: bool = False
     draw_boxes: bool = False
     smooth_decoder: bool = False
 
@@ -56,31 +58,6 @@ class Architecture:
     def grid(self) -> int:
         """Side of the square image embedding, in cells."""
         return self.image_size // self.patch_size
-
-
-class ConvStem(nn.Module):
-    """Patch embedding by convolutions, then `blocks` residual ones: float [B, 3, S, S] → [B, S/8, S/8, width]."""
-
-    def __init__(self, stem: int, width: int, blocks: int) -> None:
-        super().__init__()
-        self.down = nn.Sequential(
-            _convolution(3, stem, stride=2),
-            _convolution(stem, 2 * stem, stride=2),
-            _convolution(2 * stem, width, stride=2),
-        )
-        self.blocks = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
-        self.out = nn.Conv2d(width, width, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.down(x)
-        for block in self.blocks:
-            x = x + block(x)
-        out: torch.Tensor = self.out(x)
-        return out.permute(0, 2, 3, 1)
-
-
-def _convolution(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.GroupNorm(8, outside), nn.GELU())
 
 
 class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
@@ -115,7 +92,7 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
 def build(architecture: Architecture) -> Sam:
     """A SAM of these sizes with fresh weights, in evaluation mode."""
     a = architecture
-    encoder = ImageEncoderViT(
+    encoder = (DetailedEncoder if a.detailed else ImageEncoderViT)(
         img_size=a.image_size,
         patch_size=a.patch_size,
         embed_dim=a.width,
@@ -128,8 +105,8 @@ def build(architecture: Architecture) -> Sam:
         window_size=a.window,
         global_attn_indexes=a.global_blocks,
     )
-    if a.stem:
-        encoder.patch_embed = ConvStem(a.stem, a.width, a.stem_blocks)
+    if a.detailed:
+        encoder.look_closer(LiteStem(a.width, PIXEL_MEAN, PIXEL_STD), a.prompt_width)
     prompts = (DrawingPromptEncoder if a.draw_boxes else PromptEncoder)(
         embed_dim=a.prompt_width,
         image_embedding_size=(a.grid, a.grid),
@@ -144,7 +121,10 @@ def build(architecture: Architecture) -> Sam:
         # Under a high learning rate nine in ten of its ReLUs died within minutes, and the decoder with them.
         activation=nn.GELU if a.smooth_decoder else nn.ReLU,
     )
-    decoder = MaskDecoder(num_multimask_outputs=3, transformer=two_way, transformer_dim=a.prompt_width)
+    kind = DetailedDecoder if a.detailed else MaskDecoder
+    decoder = kind(num_multimask_outputs=3, transformer=two_way, transformer_dim=a.prompt_width)
+    if a.detailed:
+        decoder.look_closer()
     model = Sam(encoder, prompts, decoder, pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
     model.eval()
     return model
@@ -162,8 +142,7 @@ NANO = Architecture(
     decoder_mlp=512,
     decoder_heads=4,
     relative_positions=False,
-    stem=32,
-    stem_blocks=4,
+    detailed=True,
     draw_boxes=True,
     smooth_decoder=True,
 )

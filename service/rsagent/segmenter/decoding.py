@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from rsagent.segmenter.architecture import Sam
+from rsagent.segmenter.details import predict
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,4 @@ def decode(
     # Positions are sines of large arguments: bfloat16 would blur them by pixels, so autocast stays out of here.
     with torch.autocast(embeddings.device.type, enabled=False):
         sparse, dense = embed(model, batch)
-    decoder = model.mask_decoder
-    count = len(batch.image_index)
-    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
-    tokens = torch.cat([outputs.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
-    source = embeddings.index_select(0, batch.image_index) + dense
-    hidden, source = decoder.transformer(source, positions.expand(count, -1, -1, -1), tokens)
-    grid = embeddings.shape[-2:]
-    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, -1, *grid))
-    mask_tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
-    hyper = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
-    logits = (hyper @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
-    return logits, decoder.iou_prediction_head(hidden[:, 0])
+    return predict(model.mask_decoder, embeddings, batch.image_index, positions, sparse, dense)

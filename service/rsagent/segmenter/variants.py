@@ -1,8 +1,9 @@
 """The SAMs there are: a name, sizes, and the sha256 that its weights must have.
 
-`nano` is in the package. The others are read from a file or fetched once from an address, and checked against the
-published hash or the one that was set; nothing in a file is ever run: safetensors, or a torch file read with
-`weights_only`.
+`nano` is in the package, but for its backbone: that was trained by others on ImageNet, is frozen, and is read out of
+the package that carries it (`lite`). All else of it was trained by us on collages. The others are read from a file or
+fetched once from an address, and checked against the published hash or the one that was set; nothing in a file is
+ever run: safetensors, or a torch file read with `weights_only`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import safetensors.torch
 import torch
 
 from rsagent.errors import CheckpointError, NotConfigured
+from rsagent.segmenter import lite
 from rsagent.segmenter.architecture import NANO, Architecture, Sam, build
 from rsagent.segmenter.core import SamCore
 
@@ -151,6 +153,8 @@ def _sha256(path: Path) -> str:
 
 def _with_weights(variant: Variant, path: Path) -> Sam:
     weights, model = _read(path), build(variant.architecture)
+    if variant.architecture.detailed:
+        weights = lite.completed(weights)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

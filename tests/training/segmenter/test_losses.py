@@ -31,6 +31,15 @@ def test_the_loss_asks_the_best_of_three_and_always_the_first() -> None:
     assert one_right < none_right
 
 
+def test_a_box_asks_all_three() -> None:
+    target = square()
+    good, bad = (target * 2 - 1) * 8, -(target * 2 - 1) * 8
+    one, all_of_them = torch.cat([good, good, bad, bad], 1), torch.cat([good, good, good, good], 1)
+    for logits, ambiguous, low in ((one, True, True), (one, False, False), (all_of_them, False, True)):
+        cost = total(logits, ious(logits, target), target, ambiguous=ambiguous)
+        assert (cost < 0.5) == low
+
+
 def test_iou_of_shifted_squares() -> None:
     found = (square(8, 10) * 2 - 1) * 5
     assert ious(found, square(8, 10)).item() == 1

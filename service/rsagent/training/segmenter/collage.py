@@ -14,10 +14,10 @@ from rsagent.training.segmenter.material import Material, silhouette
 from rsagent.training.segmenter.shapes import Rng
 from rsagent.training.world.stock import Pixels
 
-MODES = {"large": 0.38, "mixed": 0.40, "crowd": 0.22}
+MODES = {"large": 0.3, "mixed": 0.36, "crowd": 0.34}
 COUNTS = {"large": (1, 4), "mixed": (3, 8), "crowd": (7, 16)}
-SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.08, 0.36)}
-MIN_AREA = 0.0012
+SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.06, 0.36)}
+MIN_AREA = 0.0008
 MIN_SIDE = 6
 
 
@@ -127,7 +127,7 @@ def _matrix(shape: tuple[int, ...], side: float, size: tuple[int, int], rng: Rng
     linear = turn @ np.array([[flip / stretch, rng.normal(0, 0.12)], [0, stretch]]) * scale
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([width, height]) / 2
     centre = np.array([rng.uniform(0, size[1]), rng.uniform(0, size[0])])
-    if side > 0.55 * max(size):  # large things are mostly well inside
+    if side > 0.55 * max(size) and rng.random() < 0.7:  # large things are mostly well inside, some cut by the frame
         centre = centre * 0.5 + np.array([size[1], size[0]]) * 0.25
     moved = corners @ linear.T * (1 + rng.normal(0, 0.07, (4, 1))) + centre
     origin = corners + np.array([width, height]) / 2

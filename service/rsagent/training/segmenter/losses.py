@@ -39,14 +39,16 @@ def _grow(line: torch.Tensor, kernel: tuple[int, int], padding: tuple[int, int])
     return F.max_pool2d(filled, kernel, 1, padding)
 
 
-def total(logits: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def total(logits: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor, ambiguous: bool = True) -> torch.Tensor:
     """The single-mask output always learns, of the other three the best one (SAM, appendix A), and a little the rest.
 
-    `scores` [B, 4] learn the IoU that each output reached.
+    What is not `ambiguous` (a box) teaches all three alike: there is one answer, and whichever output is believed
+    best must have it.  `scores` [B, 4] learn the IoU that each output reached.
     """
     errors = mask_errors(logits, targets)
     single, several = errors[:, 0], errors[:, 1:]
-    masks = single.mean() + (1 - SPREAD) * several.min(1).values.mean() + SPREAD * several.mean()
+    spread = SPREAD if ambiguous else 1.0
+    masks = single.mean() + (1 - spread) * several.min(1).values.mean() + spread * several.mean()
     return masks + F.mse_loss(scores, ious(logits.detach(), targets))
 
 

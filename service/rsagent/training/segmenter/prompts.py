@@ -14,7 +14,7 @@ from rsagent.segmenter.decoding import PromptBatch
 from rsagent.training.segmenter.collage import Collage
 from rsagent.training.segmenter.shapes import Rng
 
-BOX_NOISE = ((0.01, 0.7), (0.04, 0.22), (0.1, 0.08))
+BOX_NOISE = ((0.004, 0.6), (0.02, 0.28), (0.06, 0.12))
 """Jitter of a box's edges (standard deviation, fraction of its side) and how often each is drawn."""
 
 

@@ -21,17 +21,23 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
+from rsagent.segmenter import lite
 from rsagent.segmenter.architecture import NANO, Sam, build
 from rsagent.segmenter.decoding import PromptBatch, decode
 from rsagent.training.segmenter import losses
-from rsagent.training.segmenter.collage import compose
+from rsagent.training.segmenter.collage import Collage, compose
 from rsagent.training.segmenter.material import Material, gather
 from rsagent.training.segmenter.prompts import Task, corrections, ellipses, make_task, select
+from rsagent.training.segmenter.scenes import pictured
+from rsagent.training.world import World
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One stage of training.  `side` px; `images` a step with `each` prompts; lr falls from `lr` to `lr_end`."""
+    """One stage of training.  `side` px; `images` a step with `each` prompts; lr falls from `lr` to `lr_end`.
+
+    `scenes` is the share of pictures from the world's training split, `refine` of prompts that are corrected once.
+    """
 
     out: Path
     minutes: float
@@ -42,6 +48,7 @@ class Recipe:
     lr_end: float = 1e-6
     warmup: int = 60
     refine: float = 0.25
+    scenes: float = 0.0
     ellipses: int = 0
     average: float = 0.998
     grouping: float = 1.0
@@ -70,13 +77,14 @@ def train(recipe: Recipe) -> None:
     cv2.setNumThreads(1)
     recipe.out.mkdir(parents=True, exist_ok=True)
     material = gather(recipe.cliparts, cache=recipe.out.parent / "material.pt")
+    world = World("train") if recipe.scenes else None
     state = _begin(recipe)
     with Progress() as progress, (recipe.out / "log.jsonl").open("a", buffering=1) as log:
         bar = progress.add_task("training", total=recipe.minutes * 60, completed=int(state.seconds))
         saved = time.monotonic()
         while state.seconds < recipe.minutes * 60:
             began = time.monotonic()
-            figures = _step(state, material, recipe)
+            figures = _step(state, material, world, recipe)
             state.seconds += time.monotonic() - began
             progress.update(bar, completed=state.seconds, description=f"step {state.step} {figures['loss']:.3f}")
             log.write(json.dumps({"step": state.step, "seconds": round(state.seconds, 1), **figures}) + "\n")
@@ -108,12 +116,12 @@ def _begin(recipe: Recipe) -> State:
 def _inherit(model: Sam, weights: dict[str, torch.Tensor]) -> None:
     """Take over what fits: all of an earlier stage of the same architecture, the decoder of another one."""
     own = model.state_dict()
-    weights = fitted(weights, model)
+    weights = fitted(lite.own(weights), model)
     model.load_state_dict({k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}, strict=False)
 
 
 def _optimizer(model: Sam, grouping: losses.Grouping, recipe: Recipe) -> torch.optim.AdamW:
-    learned = [*model.parameters(), *grouping.parameters()]
+    learned = [p for p in (*model.parameters(), *grouping.parameters()) if p.requires_grad]
     groups = [
         {"params": [p for p in learned if p.ndim > 1], "weight_decay": 0.05},
         {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
@@ -122,8 +130,12 @@ def _optimizer(model: Sam, grouping: losses.Grouping, recipe: Recipe) -> torch.o
 
 
 def fresh(side: int) -> Sam:
-    """An untrained nano model for pictures of `side` px, its position table begun as sines of the two axes."""
+    """An untrained nano model for pictures of `side` px: behind its published backbone, which is not to be trained.
+
+    Its position table is begun as sines of the two axes.
+    """
     model = build(replace(NANO, image_size=side))
+    model.image_encoder.patch_embed.backbone.requires_grad_(False).load_state_dict(lite.backbone())
     table = model.image_encoder.pos_embed
     height, width, channels = table.shape[1:]
     waves = torch.exp(torch.linspace(math.log(0.5), math.log(16), channels // 4)) * math.pi
@@ -153,7 +165,7 @@ def _frequencies() -> torch.Tensor:
 def load(weights: Path, side: int) -> Sam:
     """A trained nano model for pictures of `side` px."""
     model = fresh(side)
-    model.load_state_dict(fitted(load_file(weights), model))
+    model.load_state_dict(lite.completed(fitted(load_file(weights), model)))
     return model.eval()
 
 
@@ -165,16 +177,16 @@ def fitted(weights: dict[str, torch.Tensor], model: Sam) -> dict[str, torch.Tens
     return {**weights, key: table.permute(0, 2, 3, 1).contiguous()}
 
 
-def _step(state: State, material: Material, recipe: Recipe) -> dict[str, float]:
+def _step(state: State, material: Material, world: World | None, recipe: Recipe) -> dict[str, float]:
     rng = np.random.default_rng((recipe.seed, recipe.side, state.step))
     _schedule(state, recipe)
-    task = _task(state, material, recipe, rng)
+    task = _task(state, material, world, recipe, rng)
     with torch.autocast("cpu", torch.bfloat16):
         with torch.set_grad_enabled(not recipe.decoder_only):
             embeddings = state.model.image_encoder(task.images)
         groups = [] if recipe.dense_only else _groups(task, rng)
         parts = [_group(state.model, embeddings, task, rows, kind, recipe, rng) for rows, kind in groups]
-    grouping = _grouping(state, embeddings, task)
+    grouping = _grouping(state, embeddings, task) if recipe.grouping else embeddings.new_zeros(())
     weight = sum(count for _, _, count in parts)
     loss = sum((part * (count / weight) for part, _, count in parts), start=recipe.grouping * grouping)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -187,18 +199,24 @@ def _step(state: State, material: Material, recipe: Recipe) -> dict[str, float]:
     return {"loss": loss.item(), **reached, "grouping": grouping.item(), "norm": norm.item()}
 
 
-def _task(state: State, material: Material, recipe: Recipe, rng: np.random.Generator) -> Task:
+def _task(state: State, material: Material, world: World | None, recipe: Recipe, rng: np.random.Generator) -> Task:
     if state.step < recipe.ellipses:
         return ellipses(recipe.side, 4 * recipe.each, rng)
-    pictures = [compose(material, recipe.side, rng) for _ in range(recipe.images)]
-    return make_task(pictures, recipe.side, recipe.each, rng)
+
+    def picture() -> Collage:
+        if world is not None and rng.random() < recipe.scenes:
+            return pictured(world, recipe.side, rng)
+        return compose(material, recipe.side, rng)
+
+    return make_task([picture() for _ in range(recipe.images)], recipe.side, recipe.each, rng)
 
 
 def _grouping(state: State, embeddings: torch.Tensor, task: Task) -> torch.Tensor:
     if not embeddings.requires_grad or not (task.owners >= 0).any():
         return embeddings.new_zeros((), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        features = state.model.mask_decoder.output_upscaling(embeddings)
+        decoder = state.model.mask_decoder
+        features = decoder.upscaled(*decoder.apart(embeddings))
     out: torch.Tensor = state.grouping(features.float(), task.owners)
     return out
 
@@ -211,10 +229,11 @@ def _schedule(state: State, recipe: Recipe) -> None:
 
 
 def _groups(task: Task, rng: np.random.Generator) -> list[tuple[NDArray[np.intp], str]]:
-    """Two thirds of the prompts are boxes; the others, in turn, points or a box with a point."""
+    """Three quarters of the prompts are boxes; the others, in turn, points or a box with a point."""
     rows = np.arange(len(task.masks))
-    boxed = rows % 3 < 2
-    return [(rows[boxed], "box"), (rows[~boxed], "point" if rng.random() < 0.7 else "both")]
+    boxed = rows % 4 < 3
+    groups = [(rows[boxed], "box"), (rows[~boxed], "point" if rng.random() < 0.7 else "both")]
+    return [(some, kind) for some, kind in groups if len(some)]
 
 
 def _group(
@@ -232,14 +251,21 @@ def _group(
     with torch.autocast("cpu", enabled=False):
         positions = model.prompt_encoder.get_dense_pe()
     logits, scores = (out.float() for out in decode(model, embeddings, positions, prompts))
-    loss = losses.total(logits, scores, targets)
+    loss = losses.total(logits, scores, targets, ambiguous=kind == "point")
     reached = losses.ious(logits[:, :1], targets).mean().item()
     if rng.random() < recipe.refine:
         some = rng.permutation(len(rows))[: (len(rows) + 1) // 2]
-        second = _corrected(task, rows[some], prompts, some, logits, rng)
+        carried = logits if kind == "both" else _favourite(logits, scores)
+        second = _corrected(task, rows[some], prompts, some, carried, rng)
         again, rated = (out.float() for out in decode(model, embeddings, positions, second))
         loss = loss + 0.5 * losses.total(again, rated, targets[torch.from_numpy(some)])
     return loss, reached, float(len(rows))
+
+
+def _favourite(logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """What is shown for a lone hint: of the three outputs the one believed best, [B, 1, h, w]."""
+    best = 1 + scores[:, 1:].argmax(1)
+    return logits[torch.arange(len(logits)), best].unsqueeze(1)
 
 
 def _corrected(
