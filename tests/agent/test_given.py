@@ -47,8 +47,8 @@ def test_the_segmenter_gets_the_exact_place_not_the_spelled_one() -> None:
     state = play(begin(make_task(), NATIVE), BOX)
     prompt = prompt_of(state, as_turn(CLICK, NATIVE, state)[1].action)
     assert prompt is not None
-    assert prompt.points == ((20.4, 20.2, 1), (30, 30, 0))
     assert prompt.base_logits is state.masks[0].logits
+    assert list(prompt.points) == [(20.4, 20.2, 1), (30, 30, 0)]
 
 
 def test_a_thought_that_came_from_outside_cannot_speak_as_a_template() -> None:

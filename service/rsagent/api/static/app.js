@@ -131,6 +131,7 @@ const EVENTS = {
       const turn = turnOf(told.index), { policy, segmenter, render } = told.timings_ms;
       Object.assign(turn, { stages: told.timings_ms, ms: policy + segmenter + render, done: true });
       if (told.thought && !turn.user) turn.thought = told.thought;
+      if (told.action.tool === "segment" && told.mask_id === null) turn.note = told.observation;  // it repeated itself
       refresh(turn);
     }
     now.answer = { ...answer, masks: answer.objects.map(one => decode(one.mask)) };
