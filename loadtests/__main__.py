@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -48,6 +48,30 @@ def reliability(
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(command.PARTS)}")
     raise typer.Exit(int(not command.run(parts or [], short, out, plot)))
+
+
+@app.command()
+def bench(
+    parts: Annotated[list[str] | None, typer.Argument(help="nano, large, orchestrator; all by default.")] = None,
+    profile: Annotated[str, typer.Option(help="embedded, or engines: vLLM and Ray Serve.")] = "embedded",
+    short: Annotated[bool, typer.Option("--short", help="Two minutes in place of ten, on two quiet cores.")] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="Segmenter replicas, with engines.")] = 2,
+    threads: Annotated[int | None, typer.Option(min=1, help="OpenMP threads of everyone; torch's own choice.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, plots and logs.")] = Path(
+        "build/bench"
+    ),
+) -> None:
+    """The service against today's loops and its engines' own limit, side by side: throughput, cost, latency.
+
+    Ends with 0 if every bar is met.
+    """
+    from loadtests.bench import command
+
+    unknown = set(parts or ()) - set(command.PARTS)
+    if unknown or profile not in ("embedded", "engines"):
+        raise typer.BadParameter(f"parts are {', '.join(command.PARTS)}; profiles are embedded and engines")
+    chosen: Literal["embedded", "engines"] = "engines" if profile == "engines" else "embedded"
+    raise typer.Exit(int(not command.run(chosen, short, parts or (), replicas, threads, out)))
 
 
 if __name__ == "__main__":

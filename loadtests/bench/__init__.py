@@ -1,0 +1,1 @@
+"""`python -m loadtests bench`: the service against the loops people run today, and against its engines' own limit."""

@@ -1,0 +1,86 @@
+"""The order of rounds, fresh episodes, CPU-seconds of process trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from loadtests.bench import measure
+from loadtests.bench.contenders import Played, Work
+from loadtests.bench.cpu import TICKS, Meter
+from loadtests.bench.measure import LIMIT, SERIAL, SERVICE, Numbers, Throughput, growth, palindrome, throughput
+from loadtests.bench.recording import Library
+from tests.loadtests.bench.staging import played, stage
+
+
+class Player:
+    """A contender that writes down what it plays."""
+
+    def __init__(self, name: str, log: list[tuple[str, Work]]) -> None:
+        self._name, self._log = name, log
+
+    async def play(self, work: Work) -> Played:
+        self._log.append((self._name, work))
+        return played(1.0 + len(self._log))
+
+
+async def test_rounds_go_forth_and_back() -> None:
+    log: list[tuple[str, Work]] = []
+    players = {name: Player(name, log) for name in (SERVICE, LIMIT, SERIAL)}
+    warm = Work((0,), 1)
+    asked = iter(range(1, 10))
+
+    def work() -> dict[str, Work]:
+        number = next(asked)
+        return {name: Work((number,), 1) for name in players}
+
+    found = await throughput(players, work, 2, warm, lambda _: None)
+    names = [SERVICE, LIMIT, SERIAL]
+    assert [name for name, _ in log] == [*names, *names, *names[::-1]]
+    assert [one.numbers for _, one in log] == [(0,)] * 3 + [(1,)] * 3 + [(2,)] * 3
+    assert {name: len(rounds) for name, rounds in found.rounds.items()} == dict.fromkeys(names, 2)
+    assert list(palindrome(["a", "b"], 3)) == [["a", "b"], ["b", "a"], ["a", "b"]]
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    found = Throughput({SERVICE: [played(4.0), played(2.0)], SERIAL: [played(1.0), played(1.0)]})
+    assert found.ratios(SERIAL) == pytest.approx([4.0, 2.0])
+
+
+def test_nobody_plays_an_episode_twice(tmp_path: Path) -> None:
+    numbers = Numbers(Library(tmp_path), stage(), start=100)
+    first, second = numbers.take(2, 2), numbers.take(1, 4)
+    assert (first, second) == ((100, 101), (102,))
+    assert [len(one.turns) for one in Library(tmp_path).several((*first, *second))] == [2, 2, 4]
+
+
+async def test_growth_plays_each_length_forth_and_back(tmp_path: Path) -> None:
+    log: list[tuple[str, Work]] = []
+    numbers = Numbers(Library(tmp_path), stage())
+    found = await growth(Player(SERVICE, log), SERVICE, numbers, 1, 16, lambda _: None)
+    lengths = [len(Library(tmp_path).get(work.numbers[0]).turns) for _, work in log]
+    assert lengths == [2, 4, 8, 8, 4, 2]
+    assert {turns: len(each) for turns, each in found.seconds.items()} == {2: 2, 4: 2, 8: 2}
+    assert found.ratios() == [1.0, 1.0]
+    assert found.who == measure.SERVICE
+
+
+def test_cpu_is_counted_of_marked_processes_and_their_children(tmp_path: Path) -> None:
+    process(tmp_path, 10, 1, ticks=5, environ=b"A=1\0MARK=here\0")
+    process(tmp_path, 11, 10, ticks=7, environ=b"written over")
+    process(tmp_path, 12, 1, ticks=100, environ=b"MARK=elsewhere\0")
+    meter = Meter("here", tmp_path)
+    before = meter.read()
+    assert before == {10: 10 / TICKS, 11: 14 / TICKS}
+    process(tmp_path, 11, 10, ticks=9, environ=b"")
+    process(tmp_path, 13, 11, ticks=1, environ=b"")
+    assert meter.since(before) == pytest.approx((4 + 2) / TICKS)
+
+
+def process(proc: Path, pid: int, parent: int, *, ticks: int, environ: bytes) -> None:
+    """/proc/PID as the kernel writes it, with a name that is hard to read; `ticks` of user and as many of system time."""
+    folder = proc / str(pid)
+    folder.mkdir(exist_ok=True)
+    fields = ["S", str(parent), *["0"] * 9, str(ticks), str(ticks), "0"]
+    (folder / "stat").write_text(f"{pid} (ray: a) b) {' '.join(fields)}\n")
+    (folder / "environ").write_bytes(environ)

@@ -1,0 +1,94 @@
+"""The table's rows and bars, the JSON, the plots."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from loadtests.bench import plots
+from loadtests.bench.contenders import Played
+from loadtests.bench.measure import CROWD, LIMIT, SERIAL, SERVICE, Growth, Orchestrator, Throughput
+from loadtests.bench.plan import Sam
+from loadtests.bench.report import Results, document, verdicts
+from loadtests.verdict import table
+from tests.loadtests.bench.staging import played
+
+
+def results(**changes: object) -> Results:
+    rounds = {
+        SERVICE: [played(5.0), played(5.2)],
+        LIMIT: [played(5.2), played(5.3)],
+        CROWD: [played(2.0), played(2.1)],
+        SERIAL: [played(1.0), played(1.0)],
+    }
+    whole = Results(
+        "embedded",
+        {"threads": "2"},
+        throughput=Throughput(rounds),
+        growth=[Growth(SERVICE, {2: [1.0, 1.0], 4: [1.5, 1.5], 8: [2.2, 2.4]})],
+        large=Throughput({SERVICE: [played(0.4)], LIMIT: [played(0.41)], SERIAL: [played(0.1)]}),
+        sam=Sam("vit_b", 1024),
+        orchestrator=Orchestrator([4.0, 5.0], [0.01] * 100, 64),
+    )
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+def row(found: Results, words: str) -> tuple[str, bool]:
+    [one] = [verdict for verdict in verdicts(found) if words in verdict.what]
+    return one.value, one.holds
+
+
+def test_every_row_is_there_and_holds() -> None:
+    rows = verdicts(results())
+    assert len(rows) == 11
+    assert all(verdict.holds for verdict in rows)
+    assert row(results(), "baseline (a)") == ("5.10× (5.00 to 5.20)", True)
+    assert row(results(), "8 turns over 2") == ("2.30× (2.20 to 2.40)", True)
+    assert row(results(), "prefilled") == ("1.000", True)
+    assert table(rows).row_count == 11
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("baseline (a)", {"throughput": Throughput({n: [played(1.0)] for n in (SERVICE, LIMIT, CROWD, SERIAL)})}),
+        ("8 turns over 2", {"growth": [Growth(SERVICE, {2: [1.0], 4: [2.0], 8: [3.5]})]}),
+        ("vit_b", {"large": Throughput({SERVICE: [played(0.3)], SERIAL: [played(0.1)]})}),
+        ("orchestrator CPU", {"orchestrator": Orchestrator([16.0], [0.01], 64)}),
+        ("first SSE byte", {"orchestrator": Orchestrator([1.0], [0.2], 64)}),
+    ],
+)
+def test_a_missed_bar_fails(words: str, changes: dict[str, object]) -> None:
+    assert not row(results(**changes), words)[1]
+
+
+def test_a_second_encode_a_second_upload_and_a_second_prefill_are_seen() -> None:
+    good = played(5.0)
+    account = replace(good.account, encodes=5, images_sent=17, cached_tokens=0)
+    rounds: dict[str, list[Played]] = {name: [good] for name in (LIMIT, CROWD, SERIAL)}
+    found = results(throughput=Throughput({SERVICE: [replace(good, account=account)], **rounds}))
+    for words in ("image encodes", "handed each view", "prefilled", "embedding hits"):
+        assert not row(found, words)[1], words
+
+
+def test_parts_that_were_not_measured_have_no_rows() -> None:
+    alone = Results("embedded", {}, orchestrator=Orchestrator([4.0], [0.01], 64))
+    assert len(verdicts(alone)) == 2
+    assert document(alone)["throughput"] == {}
+
+
+def test_the_document_is_json_and_can_be_drawn(tmp_path: Path) -> None:
+    found = json.loads(json.dumps(document(results())))
+    service = found["throughput"][SERVICE]
+    assert [one["episodes_per_second"] for one in service] == pytest.approx([5.0, 5.2])
+    assert service[0]["latency_seconds"]["first_mask"]["p50"] == pytest.approx(0.2)
+    assert found["large_segmenter"]["side"] == 1024
+    drawn = plots.draw(found, tmp_path)
+    assert [path.name for path in drawn] == ["throughput.png", "throughput-large.png", "latency.png", "growth.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+    assert plots.draw(document(Results("embedded", {})), tmp_path) == []
