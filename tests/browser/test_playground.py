@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.async_api import Browser
+from playwright.async_api import Browser, FilePayload
 from pycocotools import mask as coco
 from tests.api.stage import FINISH, NO_TARGET, PNG, SEGMENT, Cast, call
 from tests.browser.visit import visiting
@@ -267,7 +267,7 @@ async def test_many_pixels_are_no_trouble(browser: Browser) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (4000, 3000), "teal").save(picture, "JPEG")
     async with visiting(browser, Cast(segmenter=FakeSegmenter())) as visit:
-        file = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
+        file: FilePayload = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
         await visit.page.set_input_files("#file", file)
         await visit.until("document.images.picture.naturalWidth === 4000")
         await visit.ask("x")

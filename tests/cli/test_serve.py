@@ -16,7 +16,7 @@ from rsagent.settings import Settings
 
 def test_without_a_terminal_a_start_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = io.StringIO(), [0.0]
-    monkeypatch.setattr(serve.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("rsagent.cli.serve.time.monotonic", lambda: now[0])
     progress = Progress(Console(file=out, width=60))
     for second in range(25):
         now[0] = float(second)
@@ -42,7 +42,7 @@ def test_the_profile_is_handed_on(monkeypatch: pytest.MonkeyPatch, profile: str 
         tell("on its way")
         announce("http://127.0.0.1:1")
 
-    monkeypatch.setattr(serve.server, "serve", run)
+    monkeypatch.setattr("rsagent.cli.serve.server.serve", run)
     serve.serve("127.0.0.1", 0, profile)
     assert seen[0].profile == (profile or "embedded")
     assert seen[0].server.port == 0
@@ -53,4 +53,4 @@ def test_the_profile_is_handed_on(monkeypatch: pytest.MonkeyPatch, profile: str 
     [({}, "nano"), ({"kind": "vllm"}, "nano in vLLM"), ({"openai": {"base_url": "http://a/v1"}}, "at http://a/v1")],
 )
 def test_the_policy_is_named(policy: dict[str, Any], named: str) -> None:
-    assert serve._policy(Settings(policy=policy)) == named  # type: ignore[arg-type]
+    assert serve._policy(Settings(policy=policy)) == named

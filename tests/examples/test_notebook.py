@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def test_every_cell_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = nbformat.read(NOTEBOOK, as_version=4)
+    page = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     with served(Cast([SEGMENT, FINISH])) as stage:
         monkeypatch.setenv("RSAGENT_URL", stage.url)
         NotebookClient(page, timeout=300, kernel_name="python3").execute()
@@ -30,7 +30,7 @@ def test_every_cell_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_shipped_with_its_pictures_and_stays_small() -> None:
-    page = nbformat.read(NOTEBOOK, as_version=4)
+    page = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(page)
     code = [cell for cell in page.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run from top to bottom"

@@ -50,7 +50,8 @@ def test_the_parts_of_an_episode() -> None:
 )
 def test_the_fullest_part_bounds(fleet: Fleet, rate: float, bottleneck: str) -> None:
     found = capacity(fleet, EPISODE, COSTS, load=1.0)
-    assert (found.rate, found.bottleneck) == (pytest.approx(rate), bottleneck)
+    assert found.rate == pytest.approx(rate)
+    assert found.bottleneck == bottleneck
     assert capacity(fleet, EPISODE, COSTS, load=0.5).rate == pytest.approx(rate / 2)
 
 

@@ -42,13 +42,18 @@ def test_what_is_not_there_is_reported() -> None:
     assert expert.decide(state) == Move("The umbrella. Not here.", NoTarget("no umbrella"))
 
 
-def test_several_are_taken_from_left_to_right() -> None:
+def test_several_are_taken_as_they_are_named() -> None:
     state, expert = start(request(1, 0, kind="several"))
     state = after(state, expert.decide(state))
     second = expert.decide(state)
-    assert second.thought == "Next: The cat."
+    assert second.thought == "Next: The dog."
     state = after(state, second)
     assert expert.decide(state).action == Finish((1, 2))
+
+
+def test_several_of_one_name_are_taken_from_left_to_right() -> None:
+    _, expert = start(Request("all animals", "several", (1, 0), "animals"))
+    assert [placed.name for placed in expert.order] == ["dog", "cat"]
 
 
 def test_a_small_target_is_zoomed_at_when_there_is_time() -> None:

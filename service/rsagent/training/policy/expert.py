@@ -56,9 +56,11 @@ class Expert:
 
     @property
     def order(self) -> tuple[Placed, ...]:
-        """The targets from left to right."""
+        """The targets as the request names them, those of one name from left to right."""
         targets = (self.scene.objects[index] for index in self.request.targets)
-        return tuple(sorted(targets, key=lambda placed: placed.box[0] + placed.box[2]))
+        named = self.request.subject.split(" and ")
+        rank = {name: number for number, name in enumerate(named)}
+        return tuple(sorted(targets, key=lambda p: (rank.get(p.name, 0), p.box[0] + p.box[2])))
 
     def decide(self, state: EpisodeState) -> Move:
         """The next move after whatever has happened so far."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rsagent.training.policy.album import PAGE, Album
-from rsagent.training.policy.lessons import Lesson, Scribe, draw
+from rsagent.training.policy.lessons import Gaze, Lesson, Scribe, draw
 from rsagent.training.policy.play import play
 from rsagent.training.world import World
 
@@ -37,9 +37,23 @@ def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: ra
     for number in bills:
         path = folder / f"{number:04d}.pt"
         if not path.exists():
-            lessons = [vars(lesson) for lesson in perform(scribe, album, world, number)]
-            torch.save(lessons, path.with_suffix(".partial"))
+            torch.save(
+                [stored(lesson) for lesson in perform(scribe, album, world, number)], path.with_suffix(".partial")
+            )
             path.with_suffix(".partial").rename(path)
+
+
+def stored(lesson: Lesson) -> dict[str, Any]:
+    """A lesson as tensors and plain values, which load without unpickling code."""
+    pictures = tuple(torch.from_numpy(picture) for picture in lesson.pictures)
+    return vars(lesson) | {"pictures": pictures, "gazes": [vars(gaze) for gaze in lesson.gazes]}
+
+
+def restored(fields: dict[str, Any]) -> Lesson:
+    """The lesson that `stored` was given."""
+    pictures = tuple(picture.numpy() for picture in fields["pictures"])
+    gazes = tuple(Gaze(**gaze) for gaze in fields["gazes"])
+    return Lesson(**fields | {"pictures": pictures, "gazes": gazes})
 
 
 def performances(folder: Path, size: int, seed: int) -> Iterator[list[Lesson]]:
@@ -50,8 +64,8 @@ def performances(folder: Path, size: int, seed: int) -> Iterator[list[Lesson]]:
         files = sorted(folder.glob("*.pt"))
         if not files:
             raise FileNotFoundError(f"no episodes in {folder}: play some with `rsagent.training.policy play`")
-        stored: list[dict[str, Any]] = torch.load(files[int(rng.integers(len(files)))], weights_only=False)
-        lessons = [Lesson(**fields) for fields in stored]
+        kept: list[dict[str, Any]] = torch.load(files[int(rng.integers(len(files)))], weights_only=True)
+        lessons = [restored(fields) for fields in kept]
         lessons.sort(key=lambda lesson: len(lesson.ids))
         starts = np.arange(0, len(lessons) - size + 1, size)
         for start in rng.permutation(starts):
