@@ -84,7 +84,7 @@ def test_the_interpreter_that_is_set_must_exist(tmp_path: Path) -> None:
 
 def test_the_environment_beside_ours_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NotConfigured, match="make engines"):
         interpreter(VLLMSettings())
     python = tmp_path / "venv-vllm" / "bin" / "python"
@@ -95,7 +95,7 @@ def test_the_environment_beside_ours_is_found(tmp_path: Path, monkeypatch: pytes
 
 def test_an_environment_that_has_vllm_itself_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert interpreter(VLLMSettings()) == Path(sys.executable)
 
 

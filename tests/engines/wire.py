@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -48,7 +48,7 @@ class EngineCounts:
     async def look(cls, base_url: str) -> EngineCounts:
         async with httpx.AsyncClient(trust_env=False) as http:
             text = (await http.get(base_url.removesuffix("/v1") + "/metrics")).text
-        values: Counter[str] = Counter()
+        values: defaultdict[str, float] = defaultdict(float)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 reason = sample.labels.get("finished_reason")
