@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -29,7 +30,7 @@ class Asked:
     @property
     def gaps(self) -> tuple[float, ...]:
         """Seconds from one turn's mask to the next."""
-        return tuple(later - earlier for earlier, later in zip(self.masks, self.masks[1:], strict=False))
+        return tuple(later - earlier for earlier, later in itertools.pairwise(self.masks))
 
 
 def client(url: str) -> httpx.AsyncClient:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from loadtests.bench import forcing, replay
 from loadtests.bench.account import Account
@@ -36,18 +34,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def recordings(checkpoint: Checkpoint) -> list[Recording]:
-    staged = stage(checkpoint.tokenizer.backend_tokenizer)
+    staged = stage(checkpoint.tokenizer.backend_tokenizer, mask_side=32)  # of the tiny SAM
     return [record(staged, number, TURNS) for number in range(2)]
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Uploads:
     """Both seams set, and taken back at the end; a count of its own."""
     for module, name in ((batch, "Sampler"), (openai, "request_body")):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(forcing, "uploads", Uploads())
     forcing.install()
-    yield forcing.uploads
+    return forcing.uploads
 
 
 def spoken(recordings: list[Recording]) -> int:

@@ -68,7 +68,7 @@ async def test_growth_plays_each_length_forth_and_back(tmp_path: Path) -> None:
 def test_cpu_is_counted_of_marked_processes_and_their_children(tmp_path: Path) -> None:
     process(tmp_path, 10, 1, ticks=5, environ=b"A=1\0MARK=here\0")
     process(tmp_path, 11, 10, ticks=7, environ=b"written over")
-    process(tmp_path, 12, 1, ticks=100, environ=b"MARK=elsewhere\0")
+    process(tmp_path, 12, 1, ticks=100, environ=b"MARK=another\0")
     meter = Meter("here", tmp_path)
     before = meter.read()
     assert before == {10: 10 / TICKS, 11: 14 / TICKS}
@@ -78,7 +78,7 @@ def test_cpu_is_counted_of_marked_processes_and_their_children(tmp_path: Path) -
 
 
 def process(proc: Path, pid: int, parent: int, *, ticks: int, environ: bytes) -> None:
-    """/proc/PID as the kernel writes it, with a name that is hard to read; `ticks` of user and as many of system time."""
+    """/proc/PID as the kernel writes it, with a name that is hard to read; `ticks` of user and of system time."""
     folder = proc / str(pid)
     folder.mkdir(exist_ok=True)
     fields = ["S", str(parent), *["0"] * 9, str(ticks), str(ticks), "0"]

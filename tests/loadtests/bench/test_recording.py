@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_a_turns_tokens_are_its_text_and_each_history_goes_on_from_the_last() ->
     staged = stage()
     tokenizer: Tokenizer = staged.tokenizer
     turns = record(staged, 1, 4).turns
-    for turn, following in zip(turns, turns[1:], strict=False):
+    for turn, following in itertools.pairwise(turns):
         assert tokenizer.decode(list(turn.ids), skip_special_tokens=False) == turn.text
         assert following.history[: len(turn.history)] == turn.history
         assert following.history[len(turn.history)].text == turn.text
