@@ -16,10 +16,10 @@ from rsagent.client.onward import Click, Prompt, nearest, prompts_of
 WIDTH, HEIGHT = 60, 40
 
 
-def turn(index: int, mask_id: int | None, **action: Any) -> TurnDocument:
+def turn(index: int, mask_id: int | None, thought: str | None = None, **action: Any) -> TurnDocument:
     told = {
         "index": index,
-        "thought": None,
+        "thought": thought,
         "observation": "",
         "mask_id": mask_id,
         "action": {"tool": "segment", **action},
@@ -36,14 +36,14 @@ def thing(mask_id: int, *bbox: float) -> ObjectDocument:
 
 def test_a_chain_of_refinements_is_one_prompt() -> None:
     story = [
-        turn(1, 1, bbox=(0, 0, 9, 9)),
+        turn(1, 1, "The dog.", bbox=(0, 0, 9, 9)),
         turn(2, 2, points=[(1, 1, 1)], base_mask=1),
         turn(3, None, tool="zoom", bbox=(0, 0, 9, 9)),
         turn(4, 3, points=[(2, 2, 0)], base_mask=2),
         turn(5, 4, points=[(8, 8, 1)]),
     ]
     found = prompts_of(story)
-    assert found[3] == Prompt((0, 0, 9, 9), ((1, 1, 1), (2, 2, 0)))
+    assert found[3] == Prompt((0, 0, 9, 9), ((1, 1, 1), (2, 2, 0)), "The dog.")
     assert found[4] == Prompt(None, ((8, 8, 1),))
 
 

@@ -24,14 +24,15 @@ MOST = 16
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All that a mask was asked for by."""
+    """All that a mask was asked for by, and the thought behind it, which says what it is to be a mask of."""
 
     bbox: Box | None = None
     points: tuple[Click, ...] = ()
+    thought: str | None = None
 
-    def refined(self, action: SegmentAction) -> Prompt:
+    def refined(self, action: SegmentAction, thought: str | None = None) -> Prompt:
         """This prompt and what `action` adds to it."""
-        return Prompt(action.bbox or self.bbox, (*self.points, *action.points))
+        return Prompt(action.bbox or self.bbox, (*self.points, *action.points), thought or self.thought)
 
     def pointed(self, points: Sequence[Click], width: int, height: int) -> Prompt:
         """This prompt and a user's points; its box is grown to hold the positive ones."""
@@ -40,12 +41,13 @@ class Prompt:
             if box is not None and label:
                 left, top = min(box[0], max(0.0, x - margin)), min(box[1], max(0.0, y - margin))
                 box = left, top, max(box[2], min(width, x + margin)), max(box[3], min(height, y + margin))
-        return Prompt(box, (*self.points, *points))
+        return Prompt(box, (*self.points, *points), self.thought)
 
     def move(self) -> dict[str, Any]:
         """As an item of `start`."""
         box = {} if self.bbox is None else {"bbox": list(self.bbox)}
-        return {"tool": "segment", **box, "points": [list(point) for point in self.points[-MOST:]]}
+        thought = {} if self.thought is None else {"thought": self.thought}
+        return {"tool": "segment", **box, "points": [list(point) for point in self.points[-MOST:]], **thought}
 
 
 def prompts_of(turns: Sequence[TurnDocument]) -> dict[int, Prompt]:
@@ -54,7 +56,7 @@ def prompts_of(turns: Sequence[TurnDocument]) -> dict[int, Prompt]:
     for turn in turns:
         if turn.mask_id is not None and isinstance(turn.action, SegmentAction):
             base = found.get(turn.action.base_mask or 0, Prompt())
-            found[turn.mask_id] = base.refined(turn.action)
+            found[turn.mask_id] = base.refined(turn.action, turn.thought)
     return found
 
 

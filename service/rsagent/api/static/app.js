@@ -105,7 +105,7 @@ const EVENTS = {
   },
 
   action({ turn: index, action, thought, given, frame, overlay, observation }) {
-    now.asked = action;
+    Object.assign(now, { asked: action, why: thought });
     if (index <= now.hidden) return;
     const turn = turnOf(index), done = action.tool !== "segment" || Boolean(observation);
     Object.assign(turn, { action, user: given, frame, view: overlay, done });
@@ -116,7 +116,7 @@ const EVENTS = {
   },
 
   mask({ turn: index, mask, mask_id, score, area, bbox }) {
-    now.masks.set(mask_id, refined(now.masks.get(now.asked.base_mask), now.asked));
+    now.masks.set(mask_id, refined(now.masks.get(now.asked.base_mask), now.asked, now.why));
     if (index <= now.hidden) return;
     const turn = turnOf(index), object = { mask_id, mask, bbox, area, score };
     prompts.set(object, now.masks.get(mask_id));
