@@ -70,9 +70,8 @@ def install() -> None:
 
     The seams are two names that those modules look up when called; nothing of this is in the service itself.
     """
-    write = openai.request_body
-    batch.Sampler = _sampler  # type: ignore[misc,assignment]
-    openai.request_body = _writer(write)
+    vars(batch)["Sampler"] = _sampler
+    vars(openai)["request_body"] = _writer(vars(openai)["request_body"])
 
 
 def _sampler(sampling: Sampling) -> Sampler:

@@ -199,7 +199,7 @@ class Loop:
     def __init__(
         self, speaker: Callable[[], Speaker], clicker: Callable[[], Clicker], dialect: str, view: ViewSpec
     ) -> None:
-        self._make = lambda: (speaker(), clicker())
+        self._speaker, self._clicker = speaker, clicker
         self._dialect, self._view = dialects.get(dialect), view
         self._made = threading.local()
 
@@ -213,5 +213,6 @@ class Loop:
 
     def _play(self, recording: Recording) -> Account:
         if not hasattr(self._made, "pair"):
-            self._made.pair = self._make()
-        return play(recording, *self._made.pair, self._dialect, self._view)
+            self._made.pair = self._speaker(), self._clicker()
+        speaker, clicker = self._made.pair
+        return play(recording, speaker, clicker, self._dialect, self._view)

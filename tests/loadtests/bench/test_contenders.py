@@ -18,7 +18,7 @@ from rsagent.policy import batch, openai
 from rsagent.policy.checkpoint import Checkpoint, load
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.local import LocalPolicy
-from rsagent.policy.protocol import Message, PolicyTurn, Sampling
+from rsagent.policy.protocol import ChatMessage, Message, PolicyTurn, Sampling
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.segmenter.core import SamCore
 from rsagent.segmenter.pool import SegmenterPool
@@ -110,10 +110,14 @@ async def test_a_steered_policy_forces_the_turn_of_its_episode() -> None:
 def test_a_request_to_a_server_names_the_tokens_and_uploads_are_counted(installed: Uploads) -> None:
     sent = {"type": "image_url", "image_url": {"url": "data:"}, "uuid": "a"}
     named = {"type": "image_url", "image_url": None, "uuid": "b"}
-    messages = [{"role": "system", "content": "Segment."}, {"role": "user", "content": [sent, named]}]
-    body = openai.request_body("m", messages, Forced.of(Sampling(), (5, 6)), vllm=True)
+    write = vars(openai)["request_body"]  # as its own module finds it
+    messages: list[ChatMessage] = [
+        {"role": "system", "content": "Segment."},
+        {"role": "user", "content": [sent, named]},
+    ]
+    body = write("m", messages, Forced.of(Sampling(), (5, 6)), vllm=True)
     assert body["vllm_xargs"] == {forcing.ARGUMENT: [5, 6]}
-    assert "vllm_xargs" not in openai.request_body("m", messages, Sampling(), vllm=True)
+    assert "vllm_xargs" not in write("m", messages, Sampling(), vllm=True)
     assert installed.sent == 2
 
 
