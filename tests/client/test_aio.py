@@ -87,7 +87,7 @@ async def test_an_answer_can_be_gone_on_from() -> None:
         first = await client.segment(PNG, "the box")
         second = await client.segment(PNG, "the box", start=first.then(points=[(50, 20, 1), (3, 3, 0)]))
     assert [turn.given for turn in second.turns] == [True, False]
-    assert stage.segmenter.prompts[-1].points == ((50, 20, 1), (3, 3, 0))
+    assert list(stage.segmenter.prompts[-1].points) == [(50, 20, 1), (3, 3, 0)]
     box, before = stage.segmenter.prompts[-1].box, stage.segmenter.prompts[0].box
     assert box is not None
     assert before is not None
