@@ -58,11 +58,18 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x if self.expand is None else self.expand(x).clamp(0, 6)
         y = self.project(self.depthwise(y).clamp(0, 6))
+        assert isinstance(y, torch.Tensor)
         return x + y if self.skips else y
 
 
 class Backbone(nn.Module):
     """float [B, 3, S, S], normalised as SAM has it → features by the names of `TAPS`, and `first` (at a half)."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    scale: torch.Tensor
+    shift: torch.Tensor
 
     def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ def packed(coarse: torch.Tensor, quarter: torch.Tensor, half: torch.Tensor) -> t
 def unpacked(embeddings: torch.Tensor, coarse: int, quarter: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What `packed` was given: `coarse` and `quarter` are its channels C and D."""
     rest = embeddings.shape[1] - coarse - 4 * quarter
-    first, second, third = embeddings.split([coarse, 4 * quarter, rest], dim=1)
+    first, second, third = torch.split(embeddings, [coarse, 4 * quarter, rest], dim=1)
     return first, pixel_shuffle(second, 2), pixel_shuffle(third, 4)
 
 

@@ -189,7 +189,7 @@ def _step(state: State, material: Material, world: World | None, recipe: Recipe)
     grouping = _grouping(state, embeddings, task) if recipe.grouping else embeddings.new_zeros(())
     weight = sum(count for _, _, count in parts)
     loss = sum((part * (count / weight) for part, _, count in parts), start=recipe.grouping * grouping)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
