@@ -68,9 +68,6 @@ class Backbone(nn.Module):
     scale: torch.Tensor
     shift: torch.Tensor
 
-    scale: torch.Tensor
-    shift: torch.Tensor
-
     def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()
         self.first = Same(3, FIRST, 3, 2)

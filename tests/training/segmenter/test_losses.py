@@ -31,6 +31,14 @@ def test_the_loss_asks_the_best_of_three_and_always_the_first() -> None:
     assert one_right < none_right
 
 
+def test_a_hole_costs_more_than_as_much_too_much() -> None:
+    target = square(8, 14)
+    hole, bulge = (target * 2 - 1) * 6, (target * 2 - 1) * 6
+    hole[..., 13:17, 13:17] = -6
+    bulge[..., 13:17, 22:26] = 6
+    assert mask_errors(hole, target) > 1.5 * mask_errors(bulge, target)
+
+
 def test_a_box_asks_all_three() -> None:
     target = square()
     good, bad = (target * 2 - 1) * 8, -(target * 2 - 1) * 8

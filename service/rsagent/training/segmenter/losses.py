@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
 OUTSIDE = 0.15
+INSIDE = 5.0
 SPREAD = 0.05
 
 
@@ -14,12 +15,14 @@ def mask_errors(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy + dice of each output: logits [B, K, h, w], soft targets [B, 1, h, w] → [B, K].
 
     The cross-entropy is a mean over the neighbourhood of the object, with a small weight elsewhere: over the whole
-    picture a small object would be nothing.
+    picture a small object would be nothing.  What is well inside counts `INSIDE` times: a pixel of which the model is
+    not sure is better taken in, since a hole costs more of the IoU than the same area too much, and photographs have
+    many such pixels; at the outline nothing is shifted by it.
     """
     near = _neighbourhood(targets)
     full = targets.expand_as(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, full, reduction="none")
-    entropy = (entropy * near).sum((2, 3)) / near.sum((2, 3))
+    entropy = (entropy * near * (1 + (INSIDE - 1) * _deep(targets))).sum((2, 3)) / near.sum((2, 3))
     inside = logits.sigmoid()
     dice = 1 - (2 * (inside * full).sum((2, 3)) + 1) / (inside.sum((2, 3)) + full.sum((2, 3)) + 1)
     return entropy + dice
@@ -32,6 +35,11 @@ def _neighbourhood(targets: torch.Tensor) -> torch.Tensor:
     grown = _grow(rows, (7, 1), (3, 0)) * _grow(columns, (1, 7), (0, 3))
     share = grown.sum((2, 3), keepdim=True) / grown[0, 0].numel()
     return grown + (1 - grown) * OUTSIDE * share.clamp(min=0.02)
+
+
+def _deep(targets: torch.Tensor) -> torch.Tensor:
+    """1 where all cells within two of a cell are the object's, else 0: [B, 1, h, w]."""
+    return (-F.max_pool2d(-targets, 5, 1, 2) > 0.99).float()
 
 
 def _grow(line: torch.Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> torch.Tensor:

@@ -14,7 +14,7 @@ from rsagent.segmenter.decoding import PromptBatch
 from rsagent.training.segmenter.collage import Collage
 from rsagent.training.segmenter.shapes import Rng
 
-BOX_NOISE = ((0.004, 0.6), (0.02, 0.28), (0.06, 0.12))
+BOX_NOISE = ((0.004, 0.58), (0.02, 0.27), (0.12, 0.15))
 """Jitter of a box's edges (standard deviation, fraction of its side) and how often each is drawn."""
 
 
