@@ -36,7 +36,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         pytest.skip("Ray is not installed: `make engines` sets it up")
     folder = tmp_path_factory.mktemp("serve")
     log = folder / "serve.log"
-    own = {"RSAGENT_POLICY__VLLM__LOGS": str(folder), "RSAGENT_POLICY__VLLM__THREADS": "1"}
+    own = {
+        "RSAGENT_POLICY__VLLM__LOGS": str(folder),
+        "RSAGENT_POLICY__VLLM__THREADS": "1",
+        "RSAGENT_SEGMENTER__RAY__START_TIMEOUT": "600",
+    }
     with log.open("wb") as file:
         service = subprocess.Popen(
             [sys.executable, "-m", "rsagent.cli", "serve", "--profile", "engines", "--port", "0"],
