@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -176,9 +175,7 @@ async def line(process: Process) -> str:
 
 async def _end(process: Process) -> None:
     assert process.stdin is not None
-    process.stdin.close()  # a worker ends with it
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
+    process.stdin.close()  # all end with it, so that none outlives a benchmark that was killed
     try:
         await asyncio.wait_for(process.wait(), GRACE)
     except TimeoutError:

@@ -8,6 +8,10 @@ never answered, and its stream stays idle.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
@@ -101,11 +105,17 @@ async def _serve(plan: Plan, instant: bool) -> None:
         await Server(app, service.settings.server, lambda url: print(url, flush=True)).serve()
 
 
+def _end_with_stdin() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(
     plan: Annotated[Path, typer.Argument(help="A file that the benchmark wrote.")],
     instant: Annotated[bool, typer.Option("--instant", help="Engines that answer at once.")] = False,
 ) -> None:
-    """Serve; the address goes to stdout."""
+    """Serve until stdin ends, which it does with whoever started this; the address goes to stdout."""
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     asyncio.run(_serve(Plan.read(plan), instant))
 
 
