@@ -47,6 +47,6 @@ if __name__ == "__main__":
         lock_vllm("gpu")
     else:
         lock("requirements.lock")
-        lock("requirements-dev.lock", "dev", "train", "telemetry")
+        lock("requirements-dev.lock", "dev", "train", "telemetry", "bench")
         lock("requirements-engines.lock", "engines")
         lock_vllm("cpu", *LEFT_OUT)

@@ -128,6 +128,11 @@ class Stand:
             self.process.send_signal(sig)
         self.process.wait(60)
 
+    def close(self) -> None:
+        """Let go of what it wrote."""
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
 
 def start(policy_seconds: float, segmenter_seconds: float, replicas: int = 0, **variables: str) -> Stand:
     """Start a stand; `variables` are added to its environment (`RSAGENT_LIMITS__INFLIGHT="8"`)."""
@@ -150,6 +155,7 @@ def standing(policy_seconds: float, segmenter_seconds: float, replicas: int = 0,
     finally:
         if stand.process.poll() is None:
             stand.stop()
+        stand.close()
 
 
 def main(
