@@ -142,7 +142,7 @@ def _status(name: str) -> tuple[str, str]:
     found = serve.status().applications.get(name)
     if found is None:
         return "ABSENT", ""
-    return str(found.status), "\n".join([found.message, *(one.message for one in found.deployments.values())])
+    return found.status.value, "\n".join([found.message, *(one.message for one in found.deployments.values())])
 
 
 def _reason(words: str) -> str:
