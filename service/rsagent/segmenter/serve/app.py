@@ -20,9 +20,9 @@ DEPLOYMENT = "Segmenter"
 ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 
 
-def build(args: SegmenterSettings) -> Application:
-    """The application with these settings of the segmenter."""
-    return application(args)
+def build(args: SegmenterSettings | dict[str, Any]) -> Application:
+    """The application with these settings of the segmenter; a YAML's `args` come as a dictionary."""
+    return application(SegmenterSettings.model_validate(args))
 
 
 def application(settings: SegmenterSettings, replica: type[SegmenterReplica] = SegmenterReplica) -> Application:
