@@ -32,7 +32,7 @@ tests: $(VENV)/.developed
 engines: $(VLLM)/.installed $(VENV)/.with-engines  ## Set up vLLM and Ray Serve for `rsagent serve --profile engines` (VLLM_BUILD=cpu or gpu).
 
 test-engines: engines $(VENV)/.developed  ## Set up both and run the tests that need them: whole requests through real engines.
-	$(BIN)/pytest -m engines
+	$(BIN)/pytest -m engines $(TESTS)
 
 bench: $(VENV)/.developed  ## Measure this machine: overlays, turns, first mask, memory.
 	$(BIN)/python -m loadtests
