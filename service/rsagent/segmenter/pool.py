@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rsagent.deadline import Deadline
-from rsagent.errors import DeadlineExceeded, Overloaded, RSAgentError, SegmenterError, ShuttingDown
+from rsagent.segmenter.calls import Calls
 from rsagent.segmenter.core import Decoded, Embedding, SamCore
 from rsagent.segmenter.embeddings import EmbeddingCache
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult
@@ -56,14 +55,10 @@ class SegmenterPool:
         self._workers = Workers(workers)
         self._embeddings: EmbeddingCache[Embedding] = EmbeddingCache(cache_bytes)
         self._max_batch = max_batch
-        self._queue = queue
-        self._calls = 0
+        self._calls = Calls(queue)
         self._asked: list[_Ask] = []
         self._gathering = False
         self._batches: set[asyncio.Task[None]] = set()
-        self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @classmethod
     def load(cls, settings: SegmenterSettings) -> SegmenterPool:
@@ -100,7 +95,7 @@ class SegmenterPool:
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         self._core.check(prompt)
-        async with self._place(), _within(deadline):
+        async with self._calls.one(deadline):
             started = time.perf_counter()
             embedding, encoded = await self._embeddings.get(image_id, lambda: self._encode(image))
             encode_ms = (time.perf_counter() - started) * 1000 if encoded else 0.0
@@ -109,35 +104,14 @@ class SegmenterPool:
         return SegmentResult(decoded.best, decoded.candidates, encoded, encode_ms, answer.decode_ms, answer.batch_size)
 
     async def ready(self) -> bool:
-        return not self._closed
+        return not self._calls.closed
 
     async def close(self) -> None:
         """See `Segmenter.close`."""
-        self._closed = True
-        await self._idle.wait()
+        await self._calls.close()
         if self._batches:
             await asyncio.wait(self._batches)
         await asyncio.to_thread(self._workers.close)
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """One of the bounded number of calls; a failure of the model leaves it as SegmenterError."""
-        if self._closed:
-            raise ShuttingDown("the segmenter is closed")
-        if self._calls >= self._queue:
-            raise Overloaded("the segmenter's queue is full: try again shortly", retry_after=1.0)
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        except RSAgentError:
-            raise
-        except Exception as error:
-            raise SegmenterError("the segmenter failed on this picture") from error
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
 
     async def _encode(self, image: Image | Callable[[], Image]) -> Embedding:
         return await self._workers.run(lambda: self._core.encode(image() if callable(image) else image))
@@ -193,17 +167,3 @@ def _fail(asked: list[_Ask], error: Exception) -> None:
     for ask in asked:
         if not ask.answer.done():
             ask.answer.set_exception(error)
-
-
-@asynccontextmanager
-async def _within(deadline: Deadline | None) -> AsyncIterator[None]:
-    deadline = deadline or Deadline.never()
-    deadline.check()  # a timeout of 0 lets its block run up to the first wait, and an encode would start
-    scope = deadline.timeout()
-    try:
-        async with scope:
-            yield
-    except TimeoutError as error:
-        if not scope.expired():  # the model's own
-            raise
-        raise DeadlineExceeded("the deadline passed before the segmenter answered") from error

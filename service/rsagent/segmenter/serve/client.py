@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from rsagent.deadline import Deadline
-from rsagent.errors import DeadlineExceeded, EngineError, RSAgentError, SegmenterError, ShuttingDown
+from rsagent.errors import EngineError, SegmenterError
+from rsagent.segmenter.calls import Calls
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult
 from rsagent.segmenter.serve.wire import Answer, Ask, NeedImage, Refused, ReplicaLost, Standing
 from rsagent.segmenter.serve.wire import Reply as Reply
@@ -45,10 +45,7 @@ class RemoteSegmenter:
         self._replicas = replicas
         self._variant = variant
         self._ended = ended
-        self._calls = 0
-        self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._calls = Calls()
         self.images_sent = 0
         self.retries = 0
 
@@ -65,13 +62,13 @@ class RemoteSegmenter:
     ) -> SegmentResult:
         """See `Segmenter.segment`."""
         deadline = deadline or Deadline.never()
-        async with self._place(), _within(deadline):
+        async with self._calls.one(deadline):
             answer = await self._persistent(image_id, image, prompt, deadline)
             return await asyncio.to_thread(answer.result)
 
     async def ready(self) -> bool:
         """Whether a replica says that it takes prompts. One that has just died is looked past once."""
-        if self._closed:
+        if self._calls.closed:
             return False
         for _ in range(2):
             try:
@@ -82,27 +79,8 @@ class RemoteSegmenter:
 
     async def close(self) -> None:
         """See `Segmenter.close`."""
-        first, self._closed = not self._closed, True
-        await self._idle.wait()
-        if first:
+        if await self._calls.close():
             await asyncio.to_thread(self._ended)
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._closed:
-            raise ShuttingDown("the segmenter is closed")
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        except RSAgentError:
-            raise
-        except Exception as error:
-            raise SegmenterError("the segmenter failed on this picture") from error
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
 
     async def _persistent(
         self, image_id: ImageId, image: Image | Callable[[], Image], prompt: Prompt, deadline: Deadline
@@ -135,16 +113,3 @@ class RemoteSegmenter:
 def _ask(image_id: ImageId, prompt: Prompt, deadline: Deadline) -> Ask:
     remaining = deadline.remaining()
     return Ask(image_id, prompt, None if math.isinf(remaining) else remaining)
-
-
-@asynccontextmanager
-async def _within(deadline: Deadline) -> AsyncIterator[None]:
-    deadline.check()
-    scope = deadline.timeout()
-    try:
-        async with scope:
-            yield
-    except TimeoutError as error:
-        if not scope.expired():  # the picture's own
-            raise
-        raise DeadlineExceeded("the deadline passed before the segmenter answered") from error
