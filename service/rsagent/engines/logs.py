@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rsagent.errors import NotConfigured
@@ -23,7 +23,8 @@ def new_log(folder: Path, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(folder.glob(f"{name}-*.log"))[: 1 - KEPT]:
             old.unlink(missing_ok=True)
-        path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}.log"
+        # Names sort by time, as the line above needs: not by a local clock, which goes back in autumn.
+        path = folder / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.log"
         path.touch(mode=0o600)
     except OSError as error:
         raise NotConfigured(f"no log can be written to {str(folder)!r}; set the policy's vllm.logs") from error
