@@ -6,7 +6,7 @@ from tests.training.policy.stages import model, scene, scribe
 
 from rsagent.training.policy.album import Batch, closeup
 from rsagent.training.policy.beginnings import number_axes
-from rsagent.training.policy.dense import dense_targets
+from rsagent.training.policy.dense import targets_of
 from rsagent.training.policy.drills import CALL, Drills, drill, looked_up, told_apart
 from rsagent.training.policy.grounding import read_prefix
 from rsagent.training.policy.probes import Probes
@@ -30,7 +30,7 @@ def drills() -> Drills:
 
 
 def test_a_drill_is_a_thought_and_a_box() -> None:
-    drilled = drills().batch(batch(), np.random.default_rng(0))
+    drilled = drills().batch(batch(), targets_of(batch()).which, np.random.default_rng(0))
     first, labels = drilled.ids[0][drilled.ids[0] != 0], drilled.labels[0]
     said = scribe().tokenizer.decode(torch.cat([first, labels[labels >= 0][-1:]]))
     assert said == f"<think>The dog.</think><tool_call>{CALL}88, 288, 360, 600"
@@ -43,14 +43,14 @@ def test_a_drill_is_a_thought_and_a_box() -> None:
 def test_a_name_that_stands_twice_is_no_drill() -> None:
     twice = batch()
     twice.names[0, 1] = 0
-    drilled = drills().batch(twice, np.random.default_rng(0))
+    drilled = drills().batch(twice, targets_of(twice).which, np.random.default_rng(0))
     assert drilled.names[drilled.spots.any(1)].tolist() == [2]
 
 
 def test_a_name_that_is_not_there_is_denied() -> None:
     alone = batch()
     alone.names[0, 1:] = -1
-    drilled = drills().batch(alone, np.random.default_rng(1))
+    drilled = drills().batch(alone, targets_of(alone).which, np.random.default_rng(1))
     gone = ~drilled.spots.any(1)
     assert gone.any()
     assert 0 not in drilled.names[gone]
@@ -62,20 +62,20 @@ def test_what_the_ground_shows_is_not_denied() -> None:
     alone = batch()
     alone.names[0, 1:] = -1
     shown = Drills(scribe(), NAMES, lambda seed: frozenset({1, 2}))
-    assert shown.batch(alone, np.random.default_rng(1)).names.tolist() == [0]
+    assert shown.batch(alone, targets_of(alone).which, np.random.default_rng(1)).names.tolist() == [0]
 
 
 def test_drills_are_answered_scored_and_probed() -> None:
     page = batch()
     seen = encode(model().model.visual, torch.from_numpy(page.images))
-    drilled = drills().batch(page, np.random.default_rng(0))
+    drilled = drills().batch(page, targets_of(page).which, np.random.default_rng(0))
     prefix = read_prefix(model(), scribe(), seen, (7, 7))
     answered, sought = drill(model(), scribe(), drilled, prefix)
     assert answered.beside.item() > 0
     assert answered.spots.sum() == 12
     assert 0 <= looked_up(model(), scribe(), answered) <= 1
     assert set(told_apart(model(), drills(), answered)) == {"here", "gone"}
-    classes = dense_targets(*(torch.from_numpy(part) for part in (page.owner, page.names, page.boxes))).cell
+    classes = targets_of(page).cell
     loss, right = Probes(len(NAMES))(sought, prefix.cells, classes)
     assert loss.isfinite()
     assert set(right) == {"sought", "shown"}

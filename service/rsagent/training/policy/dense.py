@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rsagent.training.policy.album import Batch
 from rsagent.training.policy.shape import CELL, MERGE, PATCH, TEXT, VISION
 from rsagent.training.policy.tower import Seen
 
@@ -87,6 +88,11 @@ def dense_targets(owner: Tensor, names: Tensor, boxes: Tensor) -> Targets:
     scaled = boxes / torch.tensor([width, height, width, height])
     chosen = torch.gather(scaled, 1, which.clamp_min(0)[..., None].expand(-1, -1, 4))
     return Targets(patch, cell, reach, chosen, which >= 0, which)
+
+
+def targets_of(batch: Batch) -> Targets:
+    """The targets of a batch out of an album."""
+    return dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
 
 
 class DenseHeads(nn.Module):

@@ -24,8 +24,8 @@ from rsagent.training.policy.dense import (
     IGNORE,
     bin_places,
     box_iou,
-    dense_targets,
     smooth_features,
+    targets_of,
 )
 from rsagent.training.policy.grounding import (
     READERS,
@@ -53,7 +53,7 @@ def read_out(model: Any, album: Album) -> None:
     the rank of a head; it is written into that group's value and output matrices.
     """
     batch = next(album.batches(192, seed=9, crowded=1.0))
-    targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+    targets = targets_of(batch)
     merged = encode(model.model.visual, torch.from_numpy(batch.images), deepstack=False).merged[targets.has]
     x = functional.rms_norm(merged, (TEXT,))
     attention = model.model.language_model.layers[READERS[0]].self_attn
@@ -119,11 +119,10 @@ class Drills:
             if name not in shown and not clashes()[name] & shown:
                 yield name
 
-    def batch(self, batch: Batch, rng: np.random.Generator) -> Drilled:
-        """The drills of a batch."""
+    def batch(self, batch: Batch, which: Tensor, rng: np.random.Generator) -> Drilled:
+        """The drills of a batch; `which` [B, cells]: the object that each cell shows, as `Targets` has it."""
         height, width = batch.images.shape[1:3]
         rows, pictures, asked, cells = [], [], [], []
-        which = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes))).which
         for row, names in enumerate(batch.names):
             for index, name in enumerate(names):
                 if name >= 0 and (names == name).sum() == 1:

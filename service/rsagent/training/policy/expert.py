@@ -62,6 +62,11 @@ class Expert:
         rank = {name: number for number, name in enumerate(named)}
         return tuple(sorted(targets, key=lambda p: (rank.get(p.name, 0), p.box[0] + p.box[2])))
 
+    @property
+    def others(self) -> tuple[Placed, ...]:
+        """What the request does not ask for."""
+        return tuple(p for number, p in enumerate(self.scene.objects) if number not in self.request.targets)
+
     def decide(self, state: EpisodeState) -> Move:
         """The next move after whatever has happened so far."""
         if not self.request.targets:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsagent.training.policy.album import SIZES, Album, Batch, closeup
-from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, dense_targets
+from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, targets_of
 from rsagent.training.policy.drills import Drills, drill, looked_up, told_apart
 from rsagent.training.policy.episodes import converse
 from rsagent.training.policy.grounding import (
@@ -43,7 +43,7 @@ from rsagent.training.world import World
 @dataclass(frozen=True)
 class JointPlan:
     """How stage B goes. `lr` is the language model's peak rate, `tower` what the tower's is of it; `episodes` the share
-    of steps that are whole episodes, less than half of it in the first third; `close` the share of the other steps
+    of steps that are whole episodes, three fifths of it in the first third; `close` the share of the other steps
     that look at one object closely. `probes`, `dense`, `beside` weigh the lessons that are not the policy's words."""
 
     minutes: float = 120.0
@@ -114,7 +114,7 @@ class Joint:
         close = self.rng.random() < self.plan.close
         batch, lessons = self.closely() if close else pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
         images, worn = wear(batch, 0.5 if close else 0.0, self.rng)
-        targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+        targets = targets_of(batch)
         with torch.autocast(self.plan.device, torch.bfloat16):
             seen = encode(self.model.model.visual, torch.from_numpy(jitter(images, self.rng)))
             dense = dense_losses(self.heads, seen, targets, torch.from_numpy(worn))
@@ -134,7 +134,7 @@ class Joint:
 
     def drill(self, batch: Batch, prefix: Prefix, targets: Targets, kind: str) -> tuple[list[Tensor], dict[str, float]]:
         """All names of a batch, and some that are not there."""
-        drilled = self.drills.batch(batch, self.rng)
+        drilled = self.drills.batch(batch, targets.which, self.rng)
         answered, sought = drill(self.model, self.scribe, drilled, prefix)
         losses = language_losses(self.model, self.numbers, answered, len(drilled.ids))
         probed, right = self.probes(sought, prefix.cells, targets.cell)
@@ -159,7 +159,7 @@ class Joint:
 
     def answered(self, batch: Batch, lessons: list[list[Lesson]]) -> Answered:
         """Lessons about a batch's pictures as they are."""
-        targets = dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+        targets = targets_of(batch)
         with torch.autocast(self.plan.device, torch.bfloat16):
             seen: Seen = encode(self.model.model.visual, torch.from_numpy(batch.images))
             prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))

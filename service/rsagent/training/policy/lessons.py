@@ -81,7 +81,6 @@ class Scribe:
         self.opened = tokenizer.convert_tokens_to_ids("<|vision_end|>")
         self.end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         self.header = tokenizer.encode("<|im_start|>assistant\n")
-        self.close = tokenizer.convert_tokens_to_ids("</tool_call>")
         self.think = tokenizer.convert_tokens_to_ids("<think>")
         self.stop = tokenizer.encode("<think>The dog.")[-1]
         self.first = self.prefix((1, 1)).tolist().index(self.image)

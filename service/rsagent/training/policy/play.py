@@ -78,7 +78,7 @@ def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generat
     if not isinstance(move.action, Segment) or move.action.bbox is None:
         return move
     target = expert.order[0]
-    others = [p for number, p in enumerate(expert.scene.objects) if number not in expert.request.targets]
+    others = expert.others
     x1, y1, x2, y2 = target.box
     if others and rng.random() < 0.65:
         box = others[int(rng.integers(len(others)))].box
@@ -100,7 +100,7 @@ def astray(expert: Expert, move: Move, rng: np.random.Generator) -> Move:
     taught; what is learned from the others is to look at what the frame shows."""
     assert isinstance(move.action, Zoom)
     height, width = expert.scene.image.shape[:2]
-    others = [p for number, p in enumerate(expert.scene.objects) if number not in expert.request.targets]
+    others = expert.others
     roll = rng.random()
     if roll > ASTRAY + OFF:
         return move
@@ -125,7 +125,7 @@ def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.ran
     looks: list[tuple[int, Placed, Frame] | None] = []
     while state.stop is None:
         move = expert.decide(state)
-        if isinstance(move.action, Zoom) and not any(not good for good in taught):
+        if isinstance(move.action, Zoom) and all(taught):
             move = astray(expert, move, rng)
         elif slips and not state.masks:
             move = slip(expert, state, move, rng)
