@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rsagent.training.policy import wording
 from rsagent.training.policy.album import Album, Batch
 from rsagent.training.policy.beginnings import number_axes
 from rsagent.training.policy.dense import (
@@ -39,6 +38,7 @@ from rsagent.training.policy.lessons import Scribe
 from rsagent.training.policy.reader import causal, read
 from rsagent.training.policy.shape import TEXT
 from rsagent.training.policy.tower import encode
+from rsagent.training.synthesis import wording
 from rsagent.training.world.names import clashes
 
 CALL = '{"name": "segment", "arguments": {"bbox_2d": ['

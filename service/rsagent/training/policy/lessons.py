@@ -19,9 +19,9 @@ from rsagent.agent.state import Budget, Task
 from rsagent.policy.chat import images_of, template_messages
 from rsagent.policy.protocol import History, Message, ViewSpec
 from rsagent.training.policy.dense import IGNORE, SPELLED
-from rsagent.training.policy.expert import Expert
 from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
+from rsagent.training.synthesis.expert import Expert
 from rsagent.training.world import World
 from rsagent.training.world.requests import Request, requests
 from rsagent.training.world.scene import Scene

@@ -18,10 +18,10 @@ from rsagent.agent.state import EpisodeState
 from rsagent.geometry import Box, Frame, clip_box
 from rsagent.policy.protocol import History, PolicyTurn
 from rsagent.segmenter.protocol import Mask, MaskCandidate, SegmentResult
-from rsagent.training.policy import wording
-from rsagent.training.policy.expert import Expert, Move, mask_iou
 from rsagent.training.policy.lessons import DIALECT, Gaze, Lesson, Scribe, opening
 from rsagent.training.policy.shape import CELL
+from rsagent.training.synthesis import wording
+from rsagent.training.synthesis.expert import Expert, Move, mask_iou
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from rsagent.agent.dialects import get
 from rsagent.agent.prompts import BRIEF
 from rsagent.training.policy.shape import MARKUP_TOKENS, SPECIAL_TOKENS
-from rsagent.training.policy.wording import spellings, thoughts
+from rsagent.training.synthesis.wording import spellings, thoughts
 from rsagent.training.world import World
 from rsagent.training.world.knowledge import facts
 from rsagent.training.world.names import entries

@@ -14,7 +14,7 @@ from rsagent.agent.actions import Action, Finish, NoTarget, Segment, Zoom
 from rsagent.agent.state import EpisodeState, MaskRecord
 from rsagent.geometry import Box
 from rsagent.segmenter.protocol import Mask
-from rsagent.training.policy import wording
+from rsagent.training.synthesis import wording
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 
