@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,9 +50,9 @@ class Reply:
         return b"\nevent: final\n" in self.body or b"\nevent: error\n" in self.body
 
 
-def request(stream: bool = False, query: str = "the box", **headers: str) -> bytes:
-    """A whole request for one of the shipped pictures, small, ready for a socket."""
-    form: Any = {"data": {"query": query}, "files": {"image": ("p.jpg", _picture())}}
+def request(stream: bool = False, query: str = "the box", picture: bytes | None = None, **headers: str) -> bytes:
+    """A whole request, ready for a socket: for one of the shipped pictures, small, unless another is given."""
+    form: Any = {"data": {"query": query}, "files": {"image": ("p.jpg", picture or small_picture())}}
     accept = "text/event-stream" if stream else "application/json"
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     built = httpx.Request("POST", "http://stand/v1/segment", headers={"Accept": accept, **names}, **form)
@@ -59,9 +61,9 @@ def request(stream: bool = False, query: str = "the box", **headers: str) -> byt
 
 
 @cache
-def _picture(side: int = 256) -> bytes:
-    """Small, so that the service's own work is what is measured, and not JPEG's."""
-    pixels = imaging.decode(examples.load()[0].path.read_bytes(), ImageLimits())
+def small_picture(number: int = 0, side: int = 256) -> bytes:
+    """The shipped picture of that number, small, so that the service's own work is what is measured and not JPEG's."""
+    pixels = imaging.decode(examples.load()[number].path.read_bytes(), ImageLimits())
     scale = side / max(pixels.shape)
     return imaging.encode_jpeg(cv2.resize(pixels, None, fx=scale, fy=scale).astype(np.uint8))
 
@@ -95,12 +97,13 @@ async def send(address: Address, payload: bytes, patience: float = PATIENCE) -> 
     return Reply(status, first, time.perf_counter() - started, body, hung)
 
 
-async def offer(address: Address, payload: bytes, rate: float, seconds: float) -> list[Reply]:
+async def offer(address: Address, payloads: bytes | Iterator[bytes], rate: float, seconds: float) -> list[Reply]:
     """Send `rate` requests a second, whatever becomes of them, and wait for all of their answers."""
+    source = itertools.repeat(payloads) if isinstance(payloads, bytes) else payloads
     loop, sent = asyncio.get_running_loop(), []
     started = loop.time()
     for number in range(round(rate * seconds)):
         if (pause := started + number / rate - loop.time()) > 0:
             await asyncio.sleep(pause)
-        sent.append(asyncio.create_task(send(address, payload)))
+        sent.append(asyncio.create_task(send(address, next(source))))
     return list(await asyncio.gather(*sent))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -17,8 +17,10 @@ from rsagent.agent.actions import Malformed, MalformedKind, tool_name
 from rsagent.agent.events import Ended, Event, MaskProposed
 from rsagent.agent.state import EpisodeResult, StopReason, Turn
 from rsagent.deadline import Deadline
+from rsagent.errors import RSAgentError
 from rsagent.policy.protocol import Policy
 from rsagent.resilience.breaker import Breaker, BreakerState
+from rsagent.resilience.engines import GuardedSegmenter
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, Segmenter, SegmentResult
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -50,12 +52,17 @@ class Metrics:
         self.malformed = counter("malformed", "Turns that were no action.", "kind")
         self.stops = counter("stop", "Episodes by why they stopped.", "reason")
         self.inflight = gauge("inflight", "Requests being served.")
+        self.inflight_limit = gauge("inflight_limit", "Requests that may be served at once.")
         self.queue_depth = gauge("queue_depth", "Requests waiting for their turn.")
+        self.queue_limit = gauge("queue_limit", "Requests that may wait for their turn.")
+        self.queue_seconds = histogram("queue_seconds", "Time that those let in had waited.")
         self.rejected = counter("rejected", "Requests turned away at the door.", "reason")
         self.cancelled = counter("cancelled", "Requests whose client went away.")
         self.policy_tokens = counter("policy_tokens", "Tokens of the policy.", "kind")
         self.embedding_cache = counter("embedding_cache", "Whether a prompt found its image encoded.", "result")
         self.batch_size = histogram("segmenter_batch_size", "Prompts decoded together.", buckets=BATCH)
+        self.segmenter_seconds = histogram("segmenter_seconds", "Time of a prompt's encode and decode.", "stage")
+        ProcessCollector(registry=registry)
         self._announce()
 
     def _announce(self) -> None:
@@ -70,8 +77,15 @@ class Metrics:
             self.policy_tokens.labels(tokens)
         for result in ("hit", "miss"):
             self.embedding_cache.labels(result)
+        for stage in ("encode", "decode"):
+            self.segmenter_seconds.labels(stage)
         for refusal in ("full", "timeout", "draining"):
             self.rejected.labels(refusal)
+        for outcome in ("segmented", "no_target", "incomplete", "cancelled", *_codes(RSAgentError)):
+            self.requests.labels(outcome)
+        for tool in ("segment", "zoom", "finish", "report_no_target"):
+            self.tool_calls.labels(tool, "ok")
+        self.tool_calls.labels("malformed", "malformed")
 
     def watch(self, policy: Policy) -> None:
         """Show how many bytes of pictures `policy` sends to its engine; one in this process sends none."""
@@ -81,6 +95,10 @@ class Metrics:
         """Show which engines are not asked at present."""
         self.registry.register(_OpenBreakers(breakers))
 
+    def watch_retries(self, segmenter: GuardedSegmenter) -> None:
+        """Show how many of its calls were made again."""
+        self.registry.register(_Retries(segmenter))
+
     def episode(self, arrived: float | None = None) -> EpisodeMeter:
         """A meter for one episode. `arrived` is when its request came, on the monotonic clock; now by default."""
         return EpisodeMeter(self, time.monotonic() if arrived is None else arrived)
@@ -89,6 +107,11 @@ class Metrics:
         """Count a request that is over."""
         self.requests.labels(outcome).inc()
         self.request_seconds.observe(seconds)
+
+
+def _codes(error: type[RSAgentError]) -> set[str]:
+    """The public codes of an error and of all that derive from it."""
+    return {error.code}.union(*(_codes(derived) for derived in error.__subclasses__()))
 
 
 class _ImageBytes(Collector):
@@ -114,6 +137,17 @@ class _OpenBreakers(Collector):
         for breaker in self._breakers:
             family.add_metric([breaker.name], float(breaker.state is BreakerState.OPEN))
         yield family
+
+
+class _Retries(Collector):
+    """Reads the guard's count when asked."""
+
+    def __init__(self, segmenter: GuardedSegmenter) -> None:
+        self._segmenter = segmenter
+
+    def collect(self) -> Iterator[Metric]:
+        words = "Segmenter calls that failed and were made again."
+        yield CounterMetricFamily("rsagent_segmenter_retries", words, value=self._segmenter.retries)
 
 
 class EpisodeMeter:
@@ -185,6 +219,9 @@ class MeteredSegmenter:
         answer = await self.inner.segment(image_id, image, prompt, deadline)
         self._metrics.embedding_cache.labels("miss" if answer.encoded else "hit").inc()
         self._metrics.batch_size.observe(answer.batch_size)
+        if answer.encoded:
+            self._metrics.segmenter_seconds.labels("encode").observe(answer.encode_ms / 1000)
+        self._metrics.segmenter_seconds.labels("decode").observe(answer.decode_ms / 1000)
         return answer
 
     async def ready(self) -> bool:

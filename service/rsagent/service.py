@@ -126,12 +126,10 @@ async def open_service(
         metrics.watch(player)
         guarded = GuardedPolicy(player, settings.resilience.breaker)
         stack.push_async_callback(guarded.breaker.close)
-        retry = settings.resilience.retry
-        if segmenter is None and settings.segmenter.kind == "ray":  # its client asks once more itself
-            retry = retry.model_copy(update={"enabled": False})
-        caring = GuardedSegmenter(masker, settings.resilience.breaker, retry)
+        caring = GuardedSegmenter(masker, settings.resilience.breaker, settings.resilience.retry)
         stack.push_async_callback(caring.breaker.close)
         metrics.watch_breakers(guarded.breaker, caring.breaker)
+        metrics.watch_retries(caring)
         metered = MeteredSegmenter(caring, metrics)
         runner = Runner(guarded, metered, workers=workers)
         yield Service(settings, guarded, metered, runner, metrics, workers, (guarded.breaker, caring.breaker))

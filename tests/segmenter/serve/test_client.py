@@ -1,4 +1,4 @@
-"""The client of replicas, without Ray: what it sends, when it asks again, how its calls end."""
+"""The client of replicas, without Ray: what it sends, how its calls end, and the guard's second call when one dies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.segmenter.tiny import picture, settle, until
 
 from rsagent.deadline import Deadline
 from rsagent.errors import BadImage, BadRequest, DeadlineExceeded, Overloaded, SegmenterError, ShuttingDown
+from rsagent.resilience.engines import GuardedSegmenter
+from rsagent.resilience.settings import BreakerSettings, RetrySettings
 from rsagent.segmenter.protocol import Image, Prompt, Segmenter, image_id
 from rsagent.segmenter.serve.client import RemoteSegmenter
 from rsagent.segmenter.serve.wire import Ask, NeedImage, ReplicaLost, Reply
@@ -28,6 +30,11 @@ def direct() -> Direct:
 @pytest.fixture
 def segmenter(direct: Direct) -> RemoteSegmenter:
     return RemoteSegmenter(direct, "held")
+
+
+def guard(segmenter: RemoteSegmenter, jitter: float = 0.0) -> GuardedSegmenter:
+    """As the service has it."""
+    return GuardedSegmenter(segmenter, BreakerSettings(failures=1000), RetrySettings(jitter=jitter))
 
 
 def held(direct: Direct) -> HeldReplica:
@@ -86,16 +93,24 @@ async def test_the_deadline_goes_along_as_seconds(segmenter: RemoteSegmenter, di
     assert last.seconds is None
 
 
-async def test_a_call_is_made_once_more_when_its_replica_dies(segmenter: RemoteSegmenter, direct: Direct) -> None:
-    await segmenter.segment("a", image(2), PROMPT)
+async def test_a_death_is_told_as_one_and_not_tried_again_here(segmenter: RemoteSegmenter, direct: Direct) -> None:
+    direct.failures = [ReplicaLost("gone")]
+    with pytest.raises(ReplicaLost):
+        await segmenter.segment("a", image(2), PROMPT)
+    assert len(direct.asked) == 1
+
+
+async def test_the_guard_asks_once_more_when_a_replica_dies(segmenter: RemoteSegmenter, direct: Direct) -> None:
+    guarded = guard(segmenter)
+    await guarded.segment("a", image(2), PROMPT)
     direct.replica = HeldReplica(SETTINGS)  # another one, which does not know the picture
     direct.failures = [ReplicaLost("gone")]
-    answer = await segmenter.segment("a", image(2), PROMPT)
+    answer = await guarded.segment("a", image(2), PROMPT)
     assert answer.encoded
-    assert (segmenter.retries, segmenter.images_sent) == (1, 2)
+    assert (guarded.retries, segmenter.images_sent) == (1, 2)
 
 
-async def test_a_replica_that_dies_with_the_picture_on_its_way(segmenter: RemoteSegmenter, direct: Direct) -> None:
+async def test_a_replica_that_dies_with_the_picture_on_its_way() -> None:
     class Dying(Direct):
         async def ask(self, ask: Ask, image: Image | None = None) -> Reply:
             if image is not None and not self.failures:
@@ -104,17 +119,27 @@ async def test_a_replica_that_dies_with_the_picture_on_its_way(segmenter: Remote
             self.failures.clear()
             return await super().ask(ask, None)
 
-    segmenter = RemoteSegmenter(Dying(HeldReplica(SETTINGS)), "held")
+    guarded = guard(RemoteSegmenter(Dying(HeldReplica(SETTINGS)), "held"))
     with pytest.raises(SegmenterError):
-        await segmenter.segment("a", image(2), PROMPT)
-    assert segmenter.retries == 1
+        await guarded.segment("a", image(2), PROMPT)
+    assert guarded.retries == 1
 
 
 async def test_two_deaths_are_a_failure(segmenter: RemoteSegmenter, direct: Direct) -> None:
     direct.failures = [ReplicaLost("gone"), ReplicaLost("gone")]
     with pytest.raises(SegmenterError):
-        await segmenter.segment("a", image(2), PROMPT)
+        await guard(segmenter).segment("a", image(2), PROMPT)
     assert len(direct.asked) == 2
+
+
+async def test_deaths_by_the_dozen_are_not_all_tried_again(segmenter: RemoteSegmenter, direct: Direct) -> None:
+    """The service's one budget covers replicas that die, too."""
+    guarded = guard(segmenter)
+    direct.failures = [ReplicaLost("gone") for _ in range(100)]
+    for _ in range(40):
+        with pytest.raises(SegmenterError):
+            await guarded.segment("a", image(2), PROMPT)
+    assert len(direct.asked) <= 40 * 1.2 + RetrySettings().reserve
 
 
 async def test_other_errors_are_not_tried_again(segmenter: RemoteSegmenter, direct: Direct) -> None:
@@ -158,13 +183,10 @@ async def test_a_deadline_ends_the_wait(segmenter: RemoteSegmenter, direct: Dire
     assert len(direct.asked) == asked
 
 
-async def test_a_death_near_the_deadline_is_not_waited_out(
-    segmenter: RemoteSegmenter, direct: Direct, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_death_near_the_deadline_is_not_tried_again(segmenter: RemoteSegmenter, direct: Direct) -> None:
     direct.failures = [ReplicaLost("gone")]
-    monkeypatch.setattr("rsagent.segmenter.serve.client.JITTER", 100.0)
-    with pytest.raises(DeadlineExceeded):
-        await segmenter.segment("a", image(2), PROMPT, Deadline.after(0.05))
+    with pytest.raises(ReplicaLost):
+        await guard(segmenter, jitter=1e9).segment("a", image(2), PROMPT, Deadline.after(30))
     assert len(direct.asked) == 1
 
 

@@ -1,10 +1,13 @@
-"""The segmenter whose models run elsewhere: ids first, pixels when asked for, once more when a replica dies."""
+"""The segmenter whose models run elsewhere: ids first, pixels when asked for.
+
+A call whose replica dies fails as `ReplicaLost`; whether it is made again is the guard's to say, which has the budget
+for that (`resilience.engines`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,11 +15,8 @@ from rsagent.deadline import Deadline
 from rsagent.errors import EngineError, SegmenterError
 from rsagent.segmenter.calls import Calls
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult
-from rsagent.segmenter.serve.wire import Answer, Ask, NeedImage, Refused, ReplicaLost, Standing
+from rsagent.segmenter.serve.wire import Answer, Ask, NeedImage, Refused, Standing
 from rsagent.segmenter.serve.wire import Reply as Reply
-
-JITTER = 0.05
-"""The most seconds before a call is made again: all that a dead replica had come back at once otherwise."""
 
 
 class Replicas(Protocol):
@@ -38,7 +38,7 @@ class RemoteSegmenter:
     """See `Segmenter`. `variant` is what the replicas said they run; `ended` is called, off the event loop, when the
     last call is over.
 
-    `images_sent` counts pictures that went over, `retries` calls that were made again.
+    `images_sent` counts pictures that went over.
     """
 
     def __init__(self, replicas: Replicas, variant: str, ended: Callable[[], None] = lambda: None) -> None:
@@ -47,7 +47,6 @@ class RemoteSegmenter:
         self._ended = ended
         self._calls = Calls()
         self.images_sent = 0
-        self.retries = 0
 
     @property
     def variant(self) -> str:
@@ -63,7 +62,7 @@ class RemoteSegmenter:
         """See `Segmenter.segment`."""
         deadline = deadline or Deadline.never()
         async with self._calls.one(deadline):
-            answer = await self._persistent(image_id, image, prompt, deadline)
+            answer = await self._answer(image_id, image, prompt, deadline)
             return await asyncio.to_thread(answer.result)
 
     async def ready(self) -> bool:
@@ -81,17 +80,6 @@ class RemoteSegmenter:
         """See `Segmenter.close`."""
         if await self._calls.close():
             await asyncio.to_thread(self._ended)
-
-    async def _persistent(
-        self, image_id: ImageId, image: Image | Callable[[], Image], prompt: Prompt, deadline: Deadline
-    ) -> Answer:
-        """The answer, also if the replica dies: a prompt changes nothing, so that it may be asked twice."""
-        try:
-            return await self._answer(image_id, image, prompt, deadline)
-        except ReplicaLost:
-            self.retries += 1
-            await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311  no secret
-            return await self._answer(image_id, image, prompt, deadline)
 
     async def _answer(
         self, image_id: ImageId, image: Image | Callable[[], Image], prompt: Prompt, deadline: Deadline
