@@ -18,6 +18,8 @@ from tests.segmenter.tiny import picture
 
 from rsagent.deadline import Deadline
 from rsagent.errors import BadRequest, DeadlineExceeded, NotConfigured, Overloaded
+from rsagent.resilience.engines import GuardedSegmenter
+from rsagent.resilience.settings import BreakerSettings, RetrySettings
 from rsagent.segmenter.protocol import Image, Prompt, image_id
 from rsagent.segmenter.serve import cluster
 from rsagent.segmenter.serve.client import RemoteSegmenter
@@ -69,6 +71,7 @@ async def test_an_image_stays_with_its_replica() -> None:
 
 async def test_a_replica_killed_under_load_costs_no_request() -> None:
     async with deployed(TinyReplica, "mortal", TWO) as (remote, handle):
+        guarded = GuardedSegmenter(remote, BreakerSettings(), RetrySettings())  # as the service has it
         images = [picture(seed) for seed in range(16)]
         stop = asyncio.Event()
 
@@ -76,7 +79,7 @@ async def test_a_replica_killed_under_load_costs_no_request() -> None:
             count, chance = 0, random.Random(number)
             while not stop.is_set():
                 one = chance.choice(images)
-                answer = await remote.segment(image_id(one), one, PROMPT, Deadline.after(120))
+                answer = await guarded.segment(image_id(one), one, PROMPT, Deadline.after(120))
                 assert answer.best.mask.shape == one.shape[:2]
                 count += 1
             return count
@@ -90,7 +93,7 @@ async def test_a_replica_killed_under_load_costs_no_request() -> None:
         stop.set()
         counts = await asyncio.gather(*clients)
         assert sum(counts) > 8
-        assert remote.retries >= 1
+        assert guarded.retries >= 1
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["id", "pixels"])
