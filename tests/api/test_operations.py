@@ -82,6 +82,9 @@ async def test_metrics_have_the_names_of_the_design_and_count() -> None:
         assert stage.metric("time_to_first_mask_seconds_count") == 1
         assert stage.metric("request_seconds_count") == 1
         assert stage.metric("image_bytes_sent_total") == 0
+        assert stage.metric("queue_seconds_count") == 1
+        assert stage.metric("segmenter_seconds_count", stage="encode") == 1
+        assert stage.metric("segmenter_seconds_count", stage="decode") == 2
     assert response.headers["content-type"].startswith("text/plain")
 
 
@@ -90,6 +93,20 @@ async def test_known_labels_are_there_before_they_count() -> None:
         text = (await stage.client.get("/metrics")).text
     assert 'rsagent_stop_total{reason="deadline"} 0.0' in text
     assert 'rsagent_rejected_total{reason="full"} 0.0' in text
+    assert 'rsagent_requests_total{outcome="policy_error"} 0.0' in text
+    assert 'rsagent_tool_calls_total{result="ok",tool="zoom"} 0.0' in text
+
+
+async def test_saturation_can_be_told_from_the_limits_and_the_process() -> None:
+    async with on_stage(Cast(settings={"limits": {"inflight": 3, "queue": 5}})) as stage:
+        assert stage.metric("inflight_limit") == 3
+        assert stage.metric("queue_limit") == 5
+        text = (await stage.client.get("/metrics")).text
+    assert {family.name for family in text_string_to_metric_families(text)} >= {
+        "process_cpu_seconds",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    }
 
 
 async def test_two_services_in_one_process_do_not_add_up() -> None:

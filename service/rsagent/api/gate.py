@@ -30,6 +30,7 @@ class Permit:
         self._gate: Gate | None = gate
         self._tenant = tenant
         self._since = time.monotonic()
+        gate.let_in(waited)
 
     def release(self) -> None:
         gate, self._gate = self._gate, None
@@ -59,6 +60,8 @@ class Gate:
         self._queue: FairQueue[Guest] = FairQueue()
         self._drain = DrainRate(limits.inflight)
         self._closed = False
+        metrics.inflight_limit.set(limits.inflight)
+        metrics.queue_limit.set(limits.queue)
 
     @property
     def running(self) -> int:
@@ -154,6 +157,10 @@ class Gate:
     def retry_after(self) -> int:
         """Seconds after which one who comes now would have found a place, by the measured drain rate."""
         return max(1, math.ceil(self._drain.seconds_for(len(self._queue) + 1)))
+
+    def let_in(self, waited: float) -> None:
+        """Count a permit that was given after `waited` seconds."""
+        self._metrics.queue_seconds.observe(waited)
 
     def _forget(self, guest: Guest) -> None:
         guest.has_left = True
