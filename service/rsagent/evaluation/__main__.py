@@ -14,12 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from rsagent import settings
 from rsagent.agent.state import Budget
-from rsagent.evaluation.play import Played, play
-from rsagent.evaluation.report import summary, table
-from rsagent.evaluation.samples import Sample, collages, unseen
+from rsagent.evaluation import Report, Row, Sample, evaluate, playing, table
+from rsagent.evaluation.datasets import collages, unseen
+from rsagent.evaluation.datasets.collages import KINDS
 from rsagent.service import open_service
 from rsagent.training.world.phrasing import Voice
-from rsagent.training.world.requests import KINDS
 
 console = Console()
 
@@ -43,7 +42,7 @@ def main(
     runs = asyncio.run(_runs(samples, budgets, at_once))
     console.print(table(runs))
     if out:
-        figures = {name: summary(played) for name, played in runs.items()}
+        figures = {name: report.as_json() for name, report in runs.items()}
         out.write_text(json.dumps({"count": count, "seed": seed, "wording": voice, "runs": figures}, indent=1) + "\n")
         console.print(f"all figures: {out}")
 
@@ -54,8 +53,8 @@ def _voice(wording: str) -> Voice:
     return cast(Voice, wording)
 
 
-async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict[str, list[Played]]:
-    runs: dict[str, list[Played]] = {}
+async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict[str, Report]:
+    runs: dict[str, Report] = {}
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -65,11 +64,13 @@ async def _runs(samples: list[Sample], budgets: list[int], at_once: int) -> dict
             for turns in budgets:
                 name = "one-shot" if turns == 1 else f"up to {turns} turns"
                 tick = _ticker(bar, bar.add_task(name, total=len(samples)))
-                runs[name] = await play(service.runner, samples, Budget(turns=turns), at_once=at_once, done=tick)
+                runs[name] = await evaluate(
+                    samples, playing(service.runner, Budget(turns=turns)), at_once=at_once, done=tick
+                )
     return runs
 
 
-def _ticker(bar: Progress, task: TaskID) -> Callable[[Played], None]:
+def _ticker(bar: Progress, task: TaskID) -> Callable[[Row], None]:
     return lambda _: bar.advance(task)
 
 

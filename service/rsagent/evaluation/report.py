@@ -1,95 +1,143 @@
-"""Figures of played samples: by kind of request, with bootstrap intervals, as JSON and as a Markdown table."""
+"""All figures of a run, by kind of request, and of several runs beside each other: as JSON and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
-import numpy as np
+from rsagent.evaluation.figures import Figures, Gain, figures, gain
+from rsagent.evaluation.score import Row
 
-from rsagent.evaluation.play import Played, best_of
-from rsagent.evaluation.samples import UNSEEN
-from rsagent.masks.metrics import Score
-
-RESAMPLES = 1000
+ALL = "all"
+SMALL = "small targets"
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean (percentile method, 1,000 resamples)."""
-    array = np.asarray(values, dtype=np.float64)
-    picks = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
-    low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+@dataclass(frozen=True)
+class Report:
+    """The rows of one run over at least one sample, in the samples' order, and what follows from them."""
+
+    rows: tuple[Row, ...] = field(repr=False)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[Row, ...]]:
+        """Everything that does not stand aside ("all"), each kind, small targets, each tag; none without rows."""
+        counted = [row for row in self.rows if not row.aside]
+        found = {ALL: counted or list(self.rows)}
+        for kind in sorted({row.kind for row in self.rows}):
+            found[kind] = [row for row in self.rows if row.kind == kind]
+        found[SMALL] = [row for row in counted if row.small]
+        for tag in sorted({tag for row in self.rows for tag in row.tags}):
+            found[tag] = [row for row in self.rows if tag in row.tags]
+        return {name: tuple(rows) for name, rows in found.items() if rows}
+
+    @cached_property
+    def figures(self) -> dict[str, Figures]:
+        """Of each group, "all" first."""
+        return {name: figures(rows) for name, rows in self.groups.items()}
+
+    @property
+    def all(self) -> Figures:
+        return self.figures[ALL]
+
+    @property
+    def giou(self) -> float:
+        """Mean of the samples' IoUs, 0 … 1."""
+        return self.all.giou
+
+    @property
+    def ciou(self) -> float:
+        """Sum of intersections over sum of unions, 0 … 1."""
+        return self.all.ciou
+
+    @property
+    def markdown(self) -> str:
+        """A table of the groups."""
+        return table({"gIoU (95 %)": self})
+
+    def over(self, other: Report) -> dict[str, Gain]:
+        """What this run gains over another on the samples of both, by group."""
+        gains = {name: gain(rows, other.groups[name]) for name, rows in self.groups.items() if name in other.groups}
+        return {name: found for name, found in gains.items() if found is not None}
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures of all groups, without the rows."""
+        return {name: asdict(found) for name, found in self.figures.items()}
 
 
-def figures(played: Sequence[Played]) -> dict[str, Any]:
-    """gIoU with its interval, cIoU, and how the episodes went, over at least one sample."""
-    score = sum((Score(1, one.iou, one.intersection, one.union) for one in played), Score())
-    return {
-        "samples": score.samples,
-        "giou": score.giou,
-        "giou_95": interval([one.iou for one in played]),
-        "ciou": score.ciou,
-        "oracle_giou": float(np.mean([best_of(one) for one in played])),
-        "turns": float(np.mean([one.turns for one in played])),
-        "malformed_per_turn": sum(one.malformed for one in played) / max(1, sum(one.turns for one in played)),
-        "zooms": float(np.mean([one.zooms for one in played])),
-        "encodes": float(np.mean([one.encodes for one in played])),
-        "seconds": float(np.mean([one.seconds for one in played])),
-        "stops": _counts(one.stop for one in played),
-        "prompt_tokens": float(np.mean([one.prompt_tokens for one in played])),
-        "cached_tokens": float(np.mean([one.cached_tokens for one in played])),
-        "completion_tokens": float(np.mean([one.completion_tokens for one in played])),
-    }
-
-
-def groups(played: Sequence[Played]) -> dict[str, list[Played]]:
-    """All samples (but unseen sentences), then each kind, then the small targets; empty groups are left out."""
-    kinds = sorted({one.kind for one in played})
-    known = [one for one in played if one.kind != UNSEEN]
-    found = {"all": known} | {kind: [one for one in played if one.kind == kind] for kind in kinds}
-    found["small targets"] = [one for one in known if one.small]
-    return {name: members for name, members in found.items() if members}
-
-
-def summary(played: Sequence[Played]) -> dict[str, Any]:
-    """Figures of each group, and how well absence is told from presence."""
-    absent = [one.said_absent for one in played if one.absent]
-    present = [not one.said_absent for one in played if not one.absent and one.kind != UNSEEN]
-    return {
-        "groups": {name: figures(members) for name, members in groups(played).items()},
-        "no_target_accuracy": {
-            "absent_said_absent": float(np.mean(absent)) if absent else None,
-            "present_not_refused": float(np.mean(present)) if present else None,
-        },
-    }
-
-
-def table(runs: Mapping[str, Sequence[Played]]) -> str:
-    """A Markdown table: a row for each group, a gIoU column for each run (mean and 95 % interval)."""
-    columns = {name: groups(played) for name, played in runs.items()}
-    rows = dict.fromkeys(group for column in columns.values() for group in column)
-    head = ["requests", "samples", *columns]
+def table(runs: Mapping[str, Report]) -> str:
+    """A Markdown table: a row for each group, a gIoU column for each run (mean and 95 % interval), and with two runs or
+    more, what each later one gains over the first. `samples` is scored/total where some have no answer."""
+    reports = list(runs.values())
+    gains = [report.over(reports[0]) for report in reports[1:]]
+    head = ["requests", "samples", *runs, *(f"gain of {name}" for name in list(runs)[1:])]
     lines = [_line(head), _line(["---"] * len(head))]
-    for group in rows:
-        cells = [_cell(column.get(group, [])) for column in columns.values()]
-        count = max(len(column.get(group, [])) for column in columns.values())
-        lines.append(_line([group, str(count), *cells]))
+    for group in dict.fromkeys(name for report in reports for name in report.groups):
+        found = [report.figures.get(group) for report in reports]
+        cells = [_giou(one) for one in found] + [_gain(one.get(group)) for one in gains]
+        lines.append(_line([group, _samples(found), *cells]))
     return "\n".join(lines)
 
 
-def _cell(members: Sequence[Played]) -> str:
-    if not members:
-        return "–"
-    ious = [one.iou for one in members]
-    low, high = interval(ious)
-    return f"{np.mean(ious):.3f} ({low:.2f}–{high:.2f})"
+_OVERALL: tuple[tuple[str, str], ...] = (
+    ("gIoU", "giou:3"),
+    ("cIoU", "ciou:3"),
+    ("gIoU of the best mask shown (oracle)", "oracle_giou:3"),
+    ("solved (IoU ≥ 0.5)", "solved:3"),
+    ("absent said absent", "absent_said_absent:3"),
+    ("present not refused", "present_not_refused:3"),
+    ("malformed calls, share of turns", "malformed_per_turn:4"),
+    ("turns", "turns:2"),
+    ("turns of solved episodes", "turns_solved:2"),
+    ("zooms", "zooms:2"),
+    ("image encodes", "encodes:2"),
+    ("prompt tokens", "prompt_tokens:0"),
+    ("of them cached", "cached_tokens:0"),
+    ("sampled tokens", "completion_tokens:0"),
+    ("seconds, mean", "seconds:2"),
+    ("seconds, p95", "seconds_95:2"),
+)
+
+
+def overall(runs: Mapping[str, Report]) -> str:
+    """A Markdown table of how the episodes of "all" went: a row for each figure, a column for each run."""
+    found = [report.all for report in runs.values()]
+    lines = [_line(["all requests", *runs]), _line(["---"] * (len(runs) + 1))]
+    lines.append(_line(["scored / total", *(f"{one.scored} / {one.total}" for one in found)]))
+    for words, spelled in _OVERALL:
+        name, digits = spelled.split(":")
+        lines.append(_line([words, *(_number(getattr(one, name), int(digits)) for one in found)]))
+    lines.append(_line(["stops", *(_listed(one.stops) for one in found)]))
+    if any(one.errors for one in found):
+        lines.append(_line(["errors", *(_listed(one.errors) for one in found)]))
+    lines.append(
+        _line(["IoU after turn 1, 2, …", *(" ".join(f"{iou:.3f}" for iou in one.iou_by_turn) for one in found)])
+    )
+    return "\n".join(lines)
+
+
+def _samples(found: Sequence[Figures | None]) -> str:
+    there = [one for one in found if one is not None]
+    total, scored = max(one.total for one in there), min(one.scored for one in there)
+    return str(total) if scored == total else f"{scored}/{total}"
+
+
+def _giou(found: Figures | None) -> str:
+    return "–" if found is None else f"{found.giou:.3f} ({found.giou_95[0]:.2f}–{found.giou_95[1]:.2f})"
+
+
+def _gain(found: Gain | None) -> str:
+    return "–" if found is None else f"{found.gain:+.3f} ({found.gain_95[0]:+.2f}…{found.gain_95[1]:+.2f})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "–"
 
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    listed = list(values)
-    return {value: listed.count(value) for value in sorted(set(listed))}

@@ -1,85 +1,81 @@
-"""What is evaluated: pictures, sentences, and the masks they mean."""
+"""What is evaluated: a request, and how to load its picture and the masks it means."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rsagent.errors import RSAgentError
 from rsagent.segmenter.protocol import Mask
-from rsagent.training.world import Recipe, Scene, World
-from rsagent.training.world.phrasing import Voice
-from rsagent.training.world.requests import KINDS, Kind, Request, requests
-from rsagent.training.world.scene import Split
 
-UNSEEN = "reasoning, unseen sentence"
-SIZES = ((448, 448), (384, 512), (512, 384))
-"""Height and width of the pictures, in turn: twice what the nano policy sees at once, so that a zoom shows more."""
 SMALL = 0.02
 """A target below this fraction of the picture is small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """`image` uint8 [H, W, 3] RGB; `truth` bool [H, W], all meant objects together, empty where none is there."""
+class Loaded:
+    """A sample in memory.
 
-    name: str
+    `image` uint8 [H, W, 3] RGB; `targets` bool [H, W] each, one for every meant object and none where nothing is
+    meant (what came as one mask stays one); `ignore` bool [H, W]: pixels that count neither for nor against.
+    """
+
     image: NDArray[np.uint8] = field(repr=False)
-    query: str
-    kind: str
-    truth: Mask = field(repr=False)
+    targets: tuple[Mask, ...] = field(repr=False)
+    ignore: Mask | None = field(default=None, repr=False)
 
     @property
-    def small(self) -> bool:
-        """Whether there is a target and it covers less than `SMALL` of the picture."""
-        return 0.0 < float(self.truth.mean()) < SMALL
+    def truth(self) -> Mask:
+        """bool [H, W]: all meant objects together; empty where there is none."""
+        truth = np.zeros(self.image.shape[:2], dtype=np.bool_)
+        for target in self.targets:
+            truth |= target
+        return truth
 
 
-def collages(
-    count: int,
-    wording: Voice = "heldout",
-    split: Split = "test",
-    seed: int = 0,
-    side: tuple[float, float] = (0.12, 0.5),
-) -> list[Sample]:
-    """`count` held-out requests over collages, the kinds in equal shares, one request a picture.
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One request. `id` is unique within its list and the same in every run; figures are given for all samples, by
+    `kind` and by tag. `aside`: it is left out of "all", and is a row of its own only.
 
-    Backgrounds and arrangements are held out, and with `wording` "heldout" the phrasings, too; names and the facts
-    behind reasoning requests are the world's. Every picture has its own scene of 2–6 objects whose longer side is
-    `side` of the picture's shorter one.
+    `load` reads or makes the picture and its masks anew each time, so that a list of many thousands costs no memory.
+    It takes the CPU: call it in a worker. It raises RSAgentError where the picture or its masks cannot be had.
     """
-    world = World(split)
-    scenes = _scenes(world, seed, side)
-    kinds = islice(cycle(KINDS), count)
-    return [_next_of(kind, world, scenes, "train" if kind == "reasoning" else wording) for kind in kinds]
+
+    id: str
+    query: str
+    kind: str
+    load: Callable[[], Loaded] = field(repr=False)
+    tags: tuple[str, ...] = ()
+    aside: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        id: str,
+        image: NDArray[np.uint8],
+        query: str,
+        kind: str,
+        *targets: Mask,
+        ignore: Mask | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> Sample:
+        """A sample that is in memory already; without `targets` nothing is meant."""
+        loaded = Loaded(image, targets, ignore)
+        return cls(id, query, kind, lambda: loaded, tags)
 
 
-def unseen(count: int, split: Split = "test", seed: int = 0, side: tuple[float, float] = (0.12, 0.5)) -> list[Sample]:
-    """`count` reasoning requests whose sentences no training ever saw: what generalises beyond the table."""
-    world = World(split)
-    scenes = _scenes(world, seed + 1, side)
-    return [replace(_next_of("reasoning", world, scenes, "heldout"), kind=UNSEEN) for _ in range(count)]
-
-
-def _scenes(world: World, seed: int, side: tuple[float, float]) -> Iterator[Scene]:
-    for index, size in enumerate(cycle(SIZES)):
-        yield world.scene(seed * 1_000_000 + index, Recipe(size=size, count=(2, 6), side=side))
-
-
-def _next_of(kind: Kind, world: World, scenes: Iterator[Scene], voice: Voice) -> Sample:
-    """A request of that kind over the next scene that allows one."""
-    for scene in scenes:
-        asked = requests(scene, world, scene.seed, kinds=(kind,), each=1, voice=voice)
-        if asked:
-            return _sample(scene, asked[0])
-    raise AssertionError("scenes never end")
-
-
-def _sample(scene: Scene, request: Request) -> Sample:
-    truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
-    for index in request.targets:
-        truth |= scene.objects[index].mask
-    return Sample(f"collage-{scene.seed}", scene.image, request.text, request.kind, truth)
+def subset(samples: Sequence[Sample], kinds: Collection[str] = (), limit: int | None = None) -> list[Sample]:
+    """Those of `kinds` (all kinds if none is named), and `limit` of them, spread evenly over the list: many data sets
+    are sorted. Raises RSAgentError, naming the kinds there are, for one that is not there."""
+    known = sorted({sample.kind for sample in samples})
+    unknown = [kind for kind in kinds if kind not in known]
+    if unknown:
+        raise RSAgentError(f"no sample is of the kind {unknown[0]!r}: there are {', '.join(known)}")
+    chosen = [sample for sample in samples if not kinds or sample.kind in kinds]
+    if limit is None or limit >= len(chosen):
+        return chosen
+    return [chosen[index * len(chosen) // limit] for index in range(limit)]
