@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,44 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 
 from rsagent.errors import BadRequest
 from rsagent.masks import MaskFormat, decode_mask, encode_mask
 from rsagent.masks.codecs import MASK_DOCUMENT, PngMask
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=16))
+
+NUMBERS = st.integers(-(10**12), 10**12) | st.floats(-1e12, 1e12)
+RINGS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=6)
+PARTS = st.fixed_dictionaries({"exterior": RINGS}, optional={"holes": st.lists(RINGS, max_size=2)})
+
+
+@st.composite
+def damaged_pngs(draw: st.DrawFn) -> str:
+    document = encode_mask(np.eye(9, dtype=np.bool_), MaskFormat.PNG)
+    assert isinstance(document, PngMask)
+    data = bytearray(base64.b64decode(document.data))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return base64.b64encode(bytes(data)).decode()
+
+
+SPELLINGS = (
+    st.fixed_dictionaries({"format": st.just("coco_rle"), "counts": st.text(max_size=12)})
+    | st.fixed_dictionaries({"format": st.just("png"), "data": st.text(max_size=12) | damaged_pngs()})
+    | st.fixed_dictionaries({"format": st.just("polygon"), "polygons": st.lists(PARTS, max_size=3)})
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@given(SPELLINGS, st.tuples(st.integers(0, 12), st.integers(0, 12)))
+def test_any_document_is_a_mask_of_its_size_or_refused(spelling: dict[str, Any], size: tuple[int, int]) -> None:
+    with contextlib.suppress(BadRequest, ValidationError):
+        mask = decode_mask(MASK_DOCUMENT.validate_python({**spelling, "size": size}))
+        assert mask.shape == size
+        assert mask.dtype == np.bool_
 
 
 @given(MASKS, st.sampled_from(MaskFormat))

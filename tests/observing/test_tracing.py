@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.api.stage import Cast, on_stage
+from tests.api.stage import NO_TARGET, Cast, on_stage
 
 from rsagent.errors import NotConfigured, SegmenterError
 from rsagent.observing import tracing
 from rsagent.observing.settings import TracingSettings
+from rsagent.policy.openai import OpenAIPolicy
+from rsagent.policy.settings import OpenAIPolicySettings
 from rsagent.segmenter.fake import FakeSegmenter
 
 
@@ -42,6 +47,29 @@ async def test_a_request_holds_its_turns_and_they_the_engines(exporter: InMemory
     assert told == {
         "path": "/v1/segment", "request_id": answer.headers["x-request-id"], "outcome": "segmented",
     }  # fmt: skip
+
+
+async def test_the_policy_engine_is_told_the_requests_id_and_its_span(exporter: InMemorySpanExporter) -> None:
+    told: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        told.append(request.headers)
+        chunks = [
+            {"choices": [{"delta": {"content": NO_TARGET}}]},
+            {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        ]
+        lines = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+        return httpx.Response(200, text=lines, headers={"content-type": "text/event-stream"})
+
+    policy: Any = OpenAIPolicy(OpenAIPolicySettings(model="m"), transport=httpx.MockTransport(answer))
+    async with on_stage(Cast(policy=policy)) as stage:
+        stage.client.headers["X-Request-ID"] = "my-id"
+        assert (await stage.post()).headers["x-request-id"] == "my-id"
+    (headers,) = told
+    assert headers["x-request-id"] == "my-id"
+    (span,) = [span for span in exporter.get_finished_spans() if span.name == "policy"]
+    assert span.context is not None
+    assert headers["traceparent"].startswith(f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-")
 
 
 async def test_a_failure_is_marked(exporter: InMemorySpanExporter) -> None:
