@@ -9,8 +9,9 @@ from rsagent.agent.episode import prompt_of, step
 from rsagent.agent.state import EpisodeState, StopReason
 from rsagent.policy.protocol import PolicyTurn
 from rsagent.training.policy.lessons import DIALECT, opening
-from rsagent.training.policy.play import astray, play, segment, slip
+from rsagent.training.policy.play import play, segment
 from rsagent.training.synthesis.expert import Expert, Move
+from rsagent.training.synthesis.slips import astray, slip
 from rsagent.training.world.requests import Request
 
 

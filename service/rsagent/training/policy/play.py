@@ -20,15 +20,12 @@ from rsagent.policy.protocol import History, PolicyTurn
 from rsagent.segmenter.protocol import Mask, MaskCandidate, SegmentResult
 from rsagent.training.policy.lessons import DIALECT, Gaze, Lesson, Scribe, opening
 from rsagent.training.policy.shape import CELL
-from rsagent.training.synthesis import wording
 from rsagent.training.synthesis.expert import Expert, Move, mask_iou
+from rsagent.training.synthesis.slips import astray, slip
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 
 SLIP = 0.3
-ASTRAY = 0.12
-OFF = 0.55
-LEAST_ZOOM = 24.0
 THIN = 16
 COVERED = 0.06
 NO_LOGITS = np.zeros((1, 1), np.float32)
@@ -71,49 +68,6 @@ def segment(scene: Scene, box: Box, rng: np.random.Generator) -> SegmentResult:
 
 def _result(mask: Mask, score: float) -> SegmentResult:
     return SegmentResult(MaskCandidate(mask, NO_LOGITS, score), (), False, 0.0, 0.0, 1)
-
-
-def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
-    """`move` gone wrong: another object's box, or a box that lies badly. Only a first look can slip."""
-    if not isinstance(move.action, Segment) or move.action.bbox is None:
-        return move
-    target = expert.order[0]
-    others = expert.others
-    x1, y1, x2, y2 = target.box
-    if others and rng.random() < 0.65:
-        box = others[int(rng.integers(len(others)))].box
-    else:
-        off = rng.uniform(0.3, 0.7, 2) * rng.choice([-1, 1], 2) * (x2 - x1, y2 - y1)
-        box = (x1 + off[0], y1 + off[1], x2 + off[0], y2 + off[1])
-    frame = state.last_frame
-    inside = clip_box(box, *expert.scene.image.shape[1::-1])
-    left, top, right, bottom = frame.box
-    if inside[0] < left or inside[1] < top or inside[2] > right or inside[3] > bottom or inside[2] - inside[0] < 4:
-        return move
-    if inside[3] - inside[1] < 4:
-        return move
-    return Move(wording.seek(target.name), replace(move.action, bbox=inside), taught=False)
-
-
-def astray(expert: Expert, move: Move, rng: np.random.Generator) -> Move:
-    """A zoom as a policy aims it: mostly a little off, now and then at another object. Only the expert's own aim is
-    taught; what is learned from the others is to look at what the frame shows."""
-    assert isinstance(move.action, Zoom)
-    height, width = expert.scene.image.shape[:2]
-    others = expert.others
-    roll = rng.random()
-    if roll > ASTRAY + OFF:
-        return move
-    x1, y1, x2, y2 = move.action.bbox
-    if roll < ASTRAY and others:
-        x1, y1, x2, y2 = expert.surroundings(others[int(rng.integers(len(others)))])
-    off, grown = rng.normal(0, 0.13, 2) * (x2 - x1, y2 - y1), np.exp(rng.normal(0, 0.2))
-    half = (x2 - x1) * grown / 2, (y2 - y1) * grown / 2
-    x, y = (x1 + x2) / 2 + off[0], (y1 + y2) / 2 + off[1]
-    box = clip_box((x - half[0], y - half[1], x + half[0], y + half[1]), width, height)
-    if box[2] - box[0] < LEAST_ZOOM or box[3] - box[1] < LEAST_ZOOM:
-        return move
-    return Move(move.thought, replace(move.action, bbox=box), taught=False)
 
 
 def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.random.Generator) -> Lesson:
