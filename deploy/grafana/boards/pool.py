@@ -26,10 +26,10 @@ BOARD = Board(
                     "Calls under way", "In all replicas.", "short", f"sum(ray_serve_replica_processing_queries{{{_OURS}}})"
                 ),
                 number(
-                    "Replicas started",
-                    "Since the pool began. A number that rises under steady load: replicas die.",
+                    "Replicas seen",
+                    "Different ones within an hour. A number that rises under steady load: replicas die.",
                     "short",
-                    f"sum(ray_serve_deployment_replica_starts_total{{{_OURS}}})",
+                    f"count(count by (replica) (last_over_time(ray_serve_deployment_replica_starts_total{{{_OURS}}}[1h])))",
                 ),
             ),
         ),
