@@ -34,6 +34,7 @@ def reliability(
     parts: Annotated[
         list[str] | None, typer.Argument(help="overload, hangups, noisy, isolation, fuzz, chaos, soak.")
     ] = None,
+    profile: Annotated[str, typer.Option(help="embedded, or engines: chaos over vLLM and Ray Serve.")] = "embedded",
     short: Annotated[bool, typer.Option("--short", help="Minutes in place of an hour.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures there as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the soak's memory over time there, as PNG.")] = None,
@@ -44,10 +45,12 @@ def reliability(
     """
     from loadtests import reliability as command
 
-    unknown = set(parts or ()) - set(command.PARTS)
-    if unknown:
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(command.PARTS)}")
-    raise typer.Exit(int(not command.run(parts or [], short, out, plot)))
+    if profile not in ("embedded", "engines"):
+        raise typer.BadParameter("profiles are embedded and engines")
+    measures = command.ENGINES if profile == "engines" else command.parts(plot)
+    if unknown := set(parts or ()) - set(measures):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(measures)}")
+    raise typer.Exit(int(not command.run(parts or [], measures, short, out)))
 
 
 @app.command()
@@ -72,6 +75,25 @@ def bench(
         raise typer.BadParameter(f"parts are {', '.join(command.PARTS)}; profiles are embedded and engines")
     chosen: Literal["embedded", "engines"] = "engines" if profile == "engines" else "embedded"
     raise typer.Exit(int(not command.run(chosen, short, parts or (), replicas, threads, out)))
+
+
+@app.command()
+def dashboards(
+    profile: Annotated[str, typer.Option(help="embedded, or engines: vLLM and Ray Serve as well.")] = "embedded",
+    seconds: Annotated[float, typer.Option(min=1, help="Load before the panels are asked.")] = 60,
+    url: Annotated[str | None, typer.Option("--prometheus", help="Ask the one at this address; start nothing.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Folder for a picture of each dashboard's series.")] = None,
+) -> None:
+    """Whether every panel of every dashboard returns data, asked of a real Prometheus while the service works.
+
+    Ends with 0 if all do. Needs `prometheus` (Debian's package).
+    """
+    from loadtests import dashboards as command
+
+    if profile not in ("embedded", "engines"):
+        raise typer.BadParameter("profiles are embedded and engines")
+    chosen: Literal["embedded", "engines"] = "engines" if profile == "engines" else "embedded"
+    raise typer.Exit(int(not command.run(chosen, seconds, url, draw)))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def measure(short: bool = False) -> list[Verdict]:
         _none("pictures that got no answer", sum(not reply.status for reply in posted)),
         Verdict("bad inputs: growth of memory", f"{grown:.0f} MB", "< 100 MB", grown < 100),
         Verdict("schemathesis: cases", f"{contract['cases']:,}", "", contract["cases"] > 0, contract),
+        Verdict(
+            "schemathesis: routes", _routes(contract), "all", set(contract["routes"]) == set(contract["described"])
+        ),
         Verdict("schemathesis: failures", str(contract["failures"]), "0", contract["failures"] == 0),
         Verdict("bad inputs: still alive, nothing held", str(held or "yes"), "yes", alive and not held),
     ]
@@ -65,7 +68,13 @@ def contract_of(url: str, cases: int, phases: str = "examples,coverage,fuzzing")
         ]  # fmt: skip
         env = {**os.environ, "SCHEMATHESIS_HOOKS": "loadtests.contract", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, env=env)
-        return _read_report(report, done.returncode, done.stdout + done.stderr)
+        return {**_read_report(report, done.returncode, done.stdout + done.stderr), "described": _described(url)}
+
+
+def _described(url: str) -> list[str]:
+    """Every route of the contract, as schemathesis calls it."""
+    paths = httpx.get(f"{url}/openapi.json", timeout=PATIENCE).json()["paths"]
+    return [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
 
 
 def _read_report(report: Path, status: int, words: str) -> dict[str, Any]:
@@ -85,6 +94,11 @@ def _read_report(report: Path, status: int, words: str) -> dict[str, Any]:
         "failures": failed,
         "said": words[-3000:] if failed else "",
     }
+
+
+def _routes(contract: dict[str, Any]) -> Verdict:
+    tried, described = set(contract["routes"]), set(contract["described"])
+    return Verdict("schemathesis: routes", f"{len(tried)} of {len(described)}", "all", tried == described)
 
 
 def _none(what: str, count: int, replies: list[wire.Reply] | None = None) -> Verdict:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtests import chaos, fuzz, hangups, isolation, noisy, overload, soak
+from loadtests import chaos, drill, fuzz, hangups, isolation, noisy, overload, soak
 from loadtests.verdict import Verdict, table
 
 Measure = Callable[[bool], list[Verdict]]
@@ -24,13 +24,21 @@ PARTS: dict[str, Measure] = {
 }
 """By name, the long ones last."""
 
+ENGINES: dict[str, Measure] = {"chaos": drill.measure}
+"""What there is against real engines: vLLM and Ray Serve."""
 
-def run(names: list[str], short: bool, out: Path | None, plot: Path | None) -> bool:
+
+def parts(plot: Path | None) -> dict[str, Measure]:
+    """`PARTS`; the soak draws its plot there."""
+    return {**PARTS, "soak": lambda short: soak.measure(short, plot)}
+
+
+def run(names: list[str], measures: dict[str, Measure], short: bool, out: Path | None) -> bool:
     """Measure the named parts (all of them if there are none), draw a table, write JSON; whether all of it holds."""
     verdicts: list[Verdict] = []
-    for name in names or PARTS:
+    for name in names or measures:
         Console(stderr=True).rule(name)
-        verdicts += soak.measure(short, plot) if name == "soak" else PARTS[name](short)
+        verdicts += measures[name](short)
         if out is not None:  # after each part: an hour's figures are not lost to the last minute
             out.write_text(json.dumps([verdict.document() for verdict in verdicts], indent=1, default=str) + "\n")
     Console().print(table(verdicts))

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,9 +50,16 @@ class Reply:
         return b"\nevent: final\n" in self.body or b"\nevent: error\n" in self.body
 
 
-def request(stream: bool = False, query: str = "the box", picture: bytes | None = None, **headers: str) -> bytes:
-    """A whole request, ready for a socket: for one of the shipped pictures, small, unless another is given."""
-    form: Any = {"data": {"query": query}, "files": {"image": ("p.jpg", picture or small_picture())}}
+def request(
+    stream: bool = False,
+    query: str = "the box",
+    picture: bytes | None = None,
+    fields: Mapping[str, str] | None = None,
+    **headers: str,
+) -> bytes:
+    """A whole request, ready for a socket: for one of the shipped pictures, small, unless another is given. `fields`
+    are more of the form's."""
+    form: Any = {"data": {"query": query, **(fields or {})}, "files": {"image": ("p.jpg", picture or small_picture())}}
     accept = "text/event-stream" if stream else "application/json"
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     built = httpx.Request("POST", "http://stand/v1/segment", headers={"Accept": accept, **names}, **form)

@@ -26,7 +26,8 @@ def test_the_contract_holds_for_generated_requests() -> None:
         found = fuzz.contract_of(stand.url, CASES, phases="fuzzing")
         held = stand.left_over()
     assert found["failures"] == 0, found["said"]
-    assert {"POST /v1/segment", "GET /readyz"} <= set(found["routes"])
+    assert set(found["routes"]) == set(found["described"]), "every route of the contract"
+    assert {"POST /v1/segment", "POST /v1/segment/batch", "GET /readyz"} <= set(found["routes"])
     assert found["cases"] >= CASES
     assert not held
 

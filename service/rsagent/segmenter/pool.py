@@ -78,6 +78,11 @@ class SegmenterPool:
         return self._variant
 
     @property
+    def running(self) -> int:
+        """Calls that wait or run now."""
+        return self._calls.count
+
+    @property
     def core(self) -> SamCore:
         """The model itself."""
         return self._core

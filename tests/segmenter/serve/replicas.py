@@ -61,7 +61,7 @@ class HeldReplica(SegmenterReplica):
 
     async def calls(self) -> int:
         """Calls that wait or run now."""
-        return self._pool._calls.count
+        return self._pool.running
 
 
 class Direct:

@@ -58,7 +58,7 @@ class SegmenterReplica:
 
     async def standing(self) -> Standing:
         """What this replica is, without asking the model."""
-        return Standing(self._pool.variant, await self._pool.ready())
+        return Standing(self._pool.variant, await self._pool.ready(), self._pool.running)
 
     async def check_health(self) -> None:
         """Decode a known prompt; raise SegmenterError where the model does not give numbers.

@@ -86,7 +86,8 @@ Reply = Answer | NeedImage | Refused
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a replica says of itself: the variant it runs, and whether it takes prompts."""
+    """What a replica says of itself: the variant it runs, whether it takes prompts, and how many it has under way."""
 
     variant: str
     ready: bool
+    calls: int = 0
