@@ -40,15 +40,15 @@ class OpenAIPolicySettings(BaseModel):
         description="up to and including /v1; several, set apart by commas, share the episodes",
     )
     model: str | None = Field(default=None, description="as the server calls it; None takes the first of /v1/models")
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(None, description="sent as a bearer token")
     server: Literal["generic", "vllm"] = Field(
         default="generic", description="'vllm' sends each image once, keeps stop strings and reports token ids"
     )
     guided: bool = Field(default=False, description="let vLLM sample nothing but well-formed calls of the dialect")
     cooldown: float = Field(default=2.0, gt=0, description="seconds between looks whether a failed server is back")
     dialect: str = Field(default="nano", description="what the served checkpoint speaks")
-    max_pixels: int = Field(default=224 * 224, ge=1024)
-    min_pixels: int = Field(default=0, ge=0)
+    max_pixels: int = Field(default=224 * 224, ge=1024, description="largest view, in pixels")
+    min_pixels: int = Field(default=0, ge=0, description="smallest view; smaller pictures are enlarged to it")
     factor: int = Field(default=32, ge=1, description="patch size times merge size of the served checkpoint")
     image_format: Literal["auto", "png", "jpeg"] = Field(default="auto", description="'auto' is PNG up to 256 × 256 px")
     max_concurrent: int = Field(default=256, ge=1, description="turns in flight at once; beyond it: Overloaded")
