@@ -10,7 +10,7 @@ from tests.segmenter.tiny import TINY_NANO, picture, tiny_model
 
 from rsagent.segmenter.architecture import Sam
 from rsagent.segmenter.core import Embedding, SamCore
-from rsagent.segmenter.details import Look, Merge, packed, unpacked
+from rsagent.segmenter.details import Attention, FusedAttention, Look, Merge, packed, unpacked
 from rsagent.segmenter.protocol import Prompt
 
 COUNT = st.integers(1, 5)
@@ -74,3 +74,11 @@ def test_looking_around_is_a_small_change_at_first() -> None:
 def test_a_merge_has_the_size_of_the_finer_level() -> None:
     merged = Merge(8, 3, 4)(torch.randn(2, 8, 5, 6), torch.randn(2, 3, 10, 12))
     assert merged.shape == (2, 4, 10, 12)
+
+
+def test_fused_attention_is_attention() -> None:
+    torch.manual_seed(0)
+    plain, fused = Attention(32, 4), FusedAttention(32, 4)
+    fused.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 8, 6, 32)
+    torch.testing.assert_close(fused(x), plain(x), rtol=1e-4, atol=1e-5)

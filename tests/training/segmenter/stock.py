@@ -13,4 +13,4 @@ def material(seed: int = 0) -> Material:
     for _ in range(3):
         alpha = np.rint(shapes.blob(rng) * 255).astype(np.uint8)
         cutouts.append(np.dstack([shapes.plain(alpha.shape, rng), alpha]))
-    return Material(photos, cutouts, cutouts[:1])
+    return Material(photos, cutouts, cutouts[:1], cutouts[1:])

@@ -19,7 +19,7 @@ def main() -> None:
 @app.command()
 def train(
     out: Annotated[Path, typer.Argument(help="Folder of checkpoints; a run found there is resumed.")],
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 80,
+    minutes: Annotated[float, typer.Option(help="How long to train, in minutes of the processor's work.")] = 80,
     side: Annotated[int, typer.Option(help="Longer side of the pictures, px.")] = 256,
     start: Annotated[Path | None, typer.Option(help="Weights to start from (another stage's).")] = None,
     lr: float = 1e-3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +19,37 @@ from rsagent.training.world.stock import Pixels, data_dirs, grounds, load
 CLIPART_SIDE = 160
 STAMP_SIDE = 320
 PHOTO_SIDE = 480
+FIGURE_SIDE = 224
+FIGURES = (
+    "rsagent/node_modules/@lobehub/fluent-emoji-3d/assets/*.webp",
+    "games/wesnoth/*/data/core/images/portraits/*/*.png",
+)
+"""Patterns under a data folder. Microsoft's Fluent emoji (MIT), rendered; Wesnoth's portraits (GPL-2+), painted."""
+NOT_THINGS = re.compile(
+    r"1f1[e-f]|1f[0-9a-f]{3}-1f3f[c-f]|00|20|21|23|26(3|4|5|a)|27|3[0-9]|1f5[0-6]|1f19|1f2|1f4a[2-3]"
+)
+"""Emoji left out: flags, signs and clocks, and what differs from another one by the colour of skin alone."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """`photos` uint8 RGB [h, w, 3]; `stamps` and `cliparts` straight-alpha RGBA uint8 [h, w, 4], tight."""
+    """`photos` uint8 RGB [h, w, 3]; the others straight-alpha RGBA uint8 [h, w, 4], tight.
+
+    `figures` are people, beasts and things, rendered or painted with light and shade.
+    """
 
     photos: Sequence[Pixels]
     stamps: Sequence[Pixels]
     cliparts: Sequence[Pixels]
+    figures: Sequence[Pixels] = ()
 
 
 def gather(cliparts: int = 2500, seed: int = 0, cache: Path | None = None) -> Material:
     """Read everything into memory (a minute or two, 0.5 GB), or from the file `cache`, which is written if absent.
 
-    Needs the world's Debian packages; `openclipart-png` is used where it is installed and left out otherwise.
+    Needs the world's Debian packages. Used where they are installed, and left out otherwise: the Debian packages
+    `openclipart-png` and `wesnoth-1.16-data`, and `npm install --prefix /usr/local/share/rsagent
+    @lobehub/fluent-emoji-3d@1.1.0`.
     Photographs of the world's held-out splits are not touched.
     """
     if cache is not None and cache.is_file():
@@ -43,7 +60,7 @@ def gather(cliparts: int = 2500, seed: int = 0, cache: Path | None = None) -> Ma
     paths = sorted(p for d in data_dirs() for p in (d / "openclipart" / "png").rglob("*.png"))
     chosen = np.random.default_rng(seed).permutation(len(paths))[:cliparts]
     drawn = list(_cliparts([paths[i] for i in chosen]))
-    material = Material(photos, stamps, drawn)
+    material = Material(photos, stamps, drawn, list(figures()))
     if cache is not None:
         torch.save({kind: [torch.from_numpy(p) for p in pieces] for kind, pieces in vars(material).items()}, cache)
     return material
@@ -51,7 +68,7 @@ def gather(cliparts: int = 2500, seed: int = 0, cache: Path | None = None) -> Ma
 
 def _kept(cache: Path) -> Material:
     held = torch.load(cache, weights_only=True)
-    return Material(*([piece.numpy() for piece in held[kind]] for kind in ("photos", "stamps", "cliparts")))
+    return Material(*([piece.numpy() for piece in held[kind]] for kind in ("photos", "stamps", "cliparts", "figures")))
 
 
 def _photos() -> Iterator[Pixels]:
@@ -100,6 +117,20 @@ def _cliparts(paths: list[Path]) -> Iterator[Pixels]:
         piece = _one_thing(np.asarray(image, np.uint8))
         if piece is not None:
             yield np.asarray(cv2.cvtColor(piece, cv2.COLOR_BGRA2RGBA), np.uint8)
+
+
+def figures() -> Iterator[Pixels]:
+    """Rendered and painted things from the packages that are installed: RGBA, tight, at most `FIGURE_SIDE` px."""
+    for pattern in FIGURES:
+        for path in sorted(p for folder in data_dirs() for p in folder.glob(pattern)):
+            image = None if NOT_THINGS.match(path.name) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if image is None or image.ndim != 3 or image.shape[2] != 4:
+                continue
+            scale = min(1.0, FIGURE_SIDE / max(image.shape[:2]))
+            small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            x, y, w, h = cv2.boundingRect((small[..., 3] > 128).astype(np.uint8))
+            if min(w, h) >= 24:
+                yield np.asarray(cv2.cvtColor(small[y : y + h, x : x + w], cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
 def _one_thing(image: Pixels) -> Pixels | None:

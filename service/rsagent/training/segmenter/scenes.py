@@ -9,8 +9,8 @@ from rsagent.training.segmenter.collage import Collage
 from rsagent.training.segmenter.shapes import Rng
 from rsagent.training.world import Recipe, World
 
-OVERSIZE = 1.75
-"""Scenes are painted so much larger and then shrunk, as a picture of 448 px is on its way into a model of 256 px."""
+PAINTED = 448
+"""Longer side, px, of scenes as they are painted, before they are shrunk on their way into the model."""
 
 
 def pictured(world: World, side: int, rng: Rng) -> Collage:
@@ -18,7 +18,8 @@ def pictured(world: World, side: int, rng: Rng) -> Collage:
     while True:
         short = side if rng.random() < 0.6 else round(0.75 * side)
         height, width = (side, short) if rng.random() < 0.5 else (short, side)
-        recipe = Recipe(size=(int(OVERSIZE * height), int(OVERSIZE * width)))
+        scale = max(1.0, PAINTED / side)
+        recipe = Recipe(size=(int(scale * height), int(scale * width)))
         scene = world.scene(int(rng.integers(2**40)), recipe)
         owner = np.zeros(recipe.size, np.uint8)
         for number, thing in enumerate(scene.objects, start=1):

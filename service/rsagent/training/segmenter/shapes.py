@@ -67,6 +67,14 @@ def _whole(at: NDArray[np.float64]) -> tuple[int, int]:
     return int(at[0]), int(at[1])
 
 
+def stripes(rng: Rng) -> Alpha:
+    """Bands across the square, turned at random."""
+    ys, xs = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    turn, count = rng.uniform(0, np.pi), rng.uniform(1.5, 7)
+    wave = np.sin(2 * np.pi * count * (xs * np.cos(turn) + ys * np.sin(turn)) + rng.uniform(0, 2 * np.pi))
+    return np.asarray(np.clip(0.5 + (wave - rng.uniform(-0.5, 0.5)) * 4, 0, 1), np.float32)
+
+
 def punched(alpha: Alpha, rng: Rng) -> Alpha:
     """The silhouette with one or two holes."""
     height, width = alpha.shape

@@ -1,7 +1,8 @@
 """Training the nano segmenter on one core: collages in, one safetensors file out.
 
 Left out on purpose: distributed training, data workers (a collage costs a thirtieth of a step), mixed-precision
-loss scaling (bfloat16 needs none).  Time, not steps, is what is scarce, so the schedule runs on elapsed minutes.
+loss scaling (bfloat16 needs none).  Time, not steps, is what is scarce, so the schedule runs on minutes: of the
+process's own work (`time.process_time`), so that one that is paused or gets half a core loses none of its schedule.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import signal
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,7 +75,9 @@ class State:
 
 
 def train(recipe: Recipe) -> None:
-    """Run one stage, resuming from `recipe.out` where it was interrupted."""
+    """Run one stage, resuming from `recipe.out` where it was interrupted; SIGTERM ends it after the step at hand."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     recipe.out.mkdir(parents=True, exist_ok=True)
@@ -82,10 +87,10 @@ def train(recipe: Recipe) -> None:
     with Progress() as progress, (recipe.out / "log.jsonl").open("a", buffering=1) as log:
         bar = progress.add_task("training", total=recipe.minutes * 60, completed=int(state.seconds))
         saved = time.monotonic()
-        while state.seconds < recipe.minutes * 60:
-            began = time.monotonic()
+        while state.seconds < recipe.minutes * 60 and not asked.is_set():
+            began = time.process_time()
             figures = _step(state, material, world, recipe)
-            state.seconds += time.monotonic() - began
+            state.seconds += time.process_time() - began
             progress.update(bar, completed=state.seconds, description=f"step {state.step} {figures['loss']:.3f}")
             log.write(json.dumps({"step": state.step, "seconds": round(state.seconds, 1), **figures}) + "\n")
             if time.monotonic() - saved > 120:
