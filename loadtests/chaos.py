@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ Kill = Callable[[World], Awaitable[None]]
 """Kills a part, and comes back when what should follow has had its time."""
 
 
-async def play(world: World, kills: dict[str, Kill], rate: float, seconds: float, payloads: Sequence[bytes]) -> None:
+async def play(world: World, kills: Mapping[str, Kill], rate: float, seconds: float, payloads: Sequence[bytes]) -> None:
     """Ask `rate` times a second, and kill one part after the other, in whole rounds, until `seconds` are over."""
     load = asyncio.create_task(_load(world, rate, payloads))
     until = time.monotonic() + seconds
@@ -137,6 +137,7 @@ class _Fakes:
             0, CALL, replicas=2,
             RSAGENT_POLICY__OPENAI__BASE_URL=f"http://127.0.0.1:{self._port}/v1",
             RSAGENT_LIMITS__INFLIGHT=str(INFLIGHT),
+            RSAGENT_LOG__LEVEL="error",  # the rest is what is asked for here
             RSAGENT_SERVER__DRAIN="0.1",  # shorter than a request: some streams end with shutting_down
         )  # fmt: skip
         wait_for(f"{stand.url}/readyz")

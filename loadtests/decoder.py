@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import atheris  # type: ignore[import-not-found,unused-ignore]  # Linux only
+import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # Linux only
 
 with atheris.instrument_imports(include=["PIL", "rsagent.imaging"]):
     from PIL import Image  # noqa: F401  instrumented, plugins and all

@@ -48,9 +48,7 @@ def measure(short: bool = False) -> list[Verdict]:
         _none("pictures that got no answer", sum(not reply.status for reply in posted)),
         Verdict("bad inputs: growth of memory", f"{grown:.0f} MB", "< 100 MB", grown < 100),
         Verdict("schemathesis: cases", f"{contract['cases']:,}", "", contract["cases"] > 0, contract),
-        Verdict(
-            "schemathesis: routes", _routes(contract), "all", set(contract["routes"]) == set(contract["described"])
-        ),
+        _routes(contract),
         Verdict("schemathesis: failures", str(contract["failures"]), "0", contract["failures"] == 0),
         Verdict("bad inputs: still alive, nothing held", str(held or "yes"), "yes", alive and not held),
     ]

@@ -41,8 +41,10 @@ Sample = tuple[float, float]
 def measure(short: bool = False, plot: Path | None = None) -> list[Verdict]:
     """30 minutes (40 s if `short`); the plot, a PNG, goes to `plot`."""
     seconds = 40.0 if short else 1800.0
-    limits = {"RSAGENT_LIMITS__INFLIGHT": str(INFLIGHT), "RSAGENT_LIMITS__QUEUE": "64"}
-    with standing(TURN, CALL, RSAGENT_IDEMPOTENCY__KEEP=KEEP, **limits) as stand:
+    with standing(
+        TURN, CALL,
+        RSAGENT_IDEMPOTENCY__KEEP=KEEP, RSAGENT_LIMITS__INFLIGHT=str(INFLIGHT), RSAGENT_LIMITS__QUEUE="64",
+    ) as stand:  # fmt: skip
         samples, statuses = asyncio.run(_soak(stand, seconds))
         held = stand.left_over()
     settled = [sample for sample in samples if sample[0] >= WARM_UP * seconds]
