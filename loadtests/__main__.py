@@ -55,12 +55,16 @@ def reliability(
 
 @app.command()
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="nano, large, orchestrator; all by default.")] = None,
-    profile: Annotated[str, typer.Option(help="embedded, or engines: vLLM and Ray Serve.")] = "embedded",
-    short: Annotated[bool, typer.Option("--short", help="Two minutes in place of ten, on two quiet cores.")] = False,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="orchestrator, nano, large, costs, replicas; all by default.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="embedded; engines: vLLM and Ray Serve; or all.")] = "embedded",
+    short: Annotated[
+        bool, typer.Option("--short", help="Some five minutes in place of twenty, on two quiet cores.")
+    ] = False,
     replicas: Annotated[int, typer.Option(min=1, help="Segmenter replicas, with engines.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="OpenMP threads of everyone; torch's own choice.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, plots and logs.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table, figures, plots and logs.")] = Path(
         "build/bench"
     ),
 ) -> None:
@@ -71,10 +75,11 @@ def bench(
     from loadtests.bench import command
 
     unknown = set(parts or ()) - set(command.PARTS)
-    if unknown or profile not in ("embedded", "engines"):
-        raise typer.BadParameter(f"parts are {', '.join(command.PARTS)}; profiles are embedded and engines")
-    chosen: Literal["embedded", "engines"] = "engines" if profile == "engines" else "embedded"
-    raise typer.Exit(int(not command.run(chosen, short, parts or (), replicas, threads, out)))
+    profiles: dict[str, list[command.Profile]] = {"embedded": ["embedded"], "engines": ["engines"]}
+    profiles["all"] = [*profiles["embedded"], *profiles["engines"]]
+    if unknown or profile not in profiles:
+        raise typer.BadParameter(f"parts are {', '.join(command.PARTS)}; profiles are {', '.join(profiles)}")
+    raise typer.Exit(int(not command.run(profiles[profile], short, parts or (), replicas, threads, out)))
 
 
 @app.command()

@@ -86,7 +86,8 @@ BOARD = Board(
                     "Share of turns. A new kind after a change of checkpoint is a dialect that does not fit it.",
                     "percentunit",
                     Query(
-                        f"sum by (kind) (rate(rsagent_malformed_total[$__rate_interval])) / on () group_left () {_TURNS}",
+                        "sum by (kind) (rate(rsagent_malformed_total[$__rate_interval]))"
+                        f" / on () group_left () {_TURNS}",
                         "{{kind}}",
                     ),
                 ),

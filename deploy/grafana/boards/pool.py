@@ -23,13 +23,17 @@ BOARD = Board(
                     f"max(ray_serve_autoscaling_target_replicas{{{_OURS}}})",
                 ),
                 number(
-                    "Calls under way", "In all replicas.", "short", f"sum(ray_serve_replica_processing_queries{{{_OURS}}})"
+                    "Calls under way",
+                    "In all replicas.",
+                    "short",
+                    f"sum(ray_serve_replica_processing_queries{{{_OURS}}})",
                 ),
                 number(
                     "Replicas seen",
                     "Different ones within an hour. A number that rises under steady load: replicas die.",
                     "short",
-                    f"count(count by (replica) (last_over_time(ray_serve_deployment_replica_starts_total{{{_OURS}}}[1h])))",
+                    "count(count by (replica) "
+                    f"(last_over_time(ray_serve_deployment_replica_starts_total{{{_OURS}}}[1h])))",
                 ),
             ),
         ),
@@ -90,7 +94,7 @@ BOARD = Board(
                 ),
                 lines(
                     "Pictures on their way",
-                    "Bytes in Ray's object store, and how many it can hold. Full: pictures wait, or are written to disk.",
+                    "Bytes in Ray's object store, and how many it can hold. Full: pictures wait, or go to disk.",
                     "bytes",
                     Query("sum(ray_object_store_used_memory)", "used"),
                     Query("sum(ray_object_store_available_memory) + sum(ray_object_store_used_memory)", "room"),

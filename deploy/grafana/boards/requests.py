@@ -53,7 +53,7 @@ BOARD = Board(
                 ),
                 lines(
                     "Failed and refused",
-                    "Failed: by our fault or an engine's. Refused: turned away at the door, with 429 or while draining.",
+                    "Failed: by our fault or an engine's. Refused: turned away at the door, by 429 or while draining.",
                     "percentunit",
                     Query("rsagent:request_errors:ratio5m", "failed"),
                     Query("rsagent:request_refusals:ratio5m", "refused"),

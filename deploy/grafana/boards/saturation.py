@@ -18,7 +18,9 @@ BOARD = Board(
                     "percentunit",
                     "rsagent:inflight:ratio",
                 ),
-                number("Queue", "Share of limits.queue. At 1 requests are refused.", "percentunit", "rsagent:queue:ratio"),
+                number(
+                    "Queue", "Share of limits.queue. At 1 requests are refused.", "percentunit", "rsagent:queue:ratio"
+                ),
                 number("Instances", "Instances of the service that answer.", "short", 'sum(up{job="gateway"})'),
                 number(
                     "Engines aside",
@@ -83,7 +85,7 @@ BOARD = Board(
                 ),
                 lines(
                     "Pictures sent to the policy",
-                    "Bytes a second. Each picture goes once; a rise without more requests means that the engine forgets.",
+                    "Bytes a second. A picture goes once: a rise without more requests says that the engine forgets.",
                     "Bps",
                     Query("sum(rate(rsagent_image_bytes_sent_total[$__rate_interval]))", "sent"),
                 ),

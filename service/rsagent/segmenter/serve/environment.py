@@ -34,6 +34,11 @@ NODE = {
 }
 
 
+def node(metrics_port: int | None) -> dict[str, str]:
+    """A node that we start, with metrics where there is a port for them."""
+    return NODE if metrics_port is None else {**NODE, "RAY_enable_metrics_collection": "1"}
+
+
 def token(path: Path) -> dict[str, str]:
     """Authentication by the token in a file."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}

@@ -30,6 +30,7 @@ def main(folder: Path, cpus: float, settings: SegmenterSettings) -> int:
             num_cpus=cpus,
             object_store_memory=settings.ray.object_store_bytes,
             include_dashboard=False,
+            _metrics_export_port=settings.ray.metrics_port,
             log_to_driver=False,
             logging_level="warning",
             _temp_dir=str(folder),

@@ -79,7 +79,7 @@ def _launch(folder: Path, settings: SegmenterSettings) -> subprocess.Popen[bytes
             stderr=output,
             # Ctrl-C is for the service, which drains first and needs its engines for that.
             start_new_session=True,
-            env={**os.environ, **environment.NODE, **environment.SERVE, **environment.token(token)},
+            env={**os.environ, **environment.node(ray.metrics_port), **environment.SERVE, **environment.token(token)},
         )
 
 

@@ -27,6 +27,9 @@ class RaySettings(BaseModel):
     cpus: float = Field(1.0, ge=0, description="CPUs a replica takes")
     gpus: float = Field(0.0, ge=0, description="GPUs a replica takes: 0.25 puts four on one card")
     object_store_bytes: int = Field(256 * MIB, ge=80 * MIB, description="shared memory for pictures on their way")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port of Ray's metrics, where Ray is started here; unset: none are collected"
+    )
     start_timeout: float = Field(180.0, gt=0, description="seconds until replicas must run")
 
     @model_validator(mode="after")
