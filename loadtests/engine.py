@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -46,7 +46,10 @@ def application(seconds: float) -> Starlette:
             running -= 1
 
     async def complete(request: Request) -> Response:
-        messages = (await request.json())["messages"]
+        try:
+            messages = (await request.json())["messages"]
+        except ClientDisconnect:  # its client was killed meanwhile
+            return Response(status_code=400)
         done = any(message["role"] == "assistant" for message in messages)
         return StreamingResponse(turn(FINISH if done else SEGMENT), media_type="text/event-stream")
 
