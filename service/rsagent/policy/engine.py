@@ -12,6 +12,7 @@ import torch
 from rsagent.errors import Overloaded, PolicyError, RSAgentError, ShuttingDown
 from rsagent.policy.batch import Batch, Job
 from rsagent.policy.checkpoint import Checkpoint
+from rsagent.policy.network import Features
 from rsagent.policy.settings import LocalPolicySettings
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,10 @@ class Engine:
         """Before its next job the engine drops what it kept of earlier ones: call it when the weights have changed."""
         with self._changed:
             self._stale = True
+
+    def seen(self, uuid: str) -> Features | None:
+        """The features kept of an image: only while nothing runs."""
+        return self._batch.network.seen(uuid)
 
     def stats(self) -> EngineStats:
         batch = self._batch

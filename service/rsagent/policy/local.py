@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from torch import Tensor
+
 from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
 from rsagent.policy.batch import Event, Job
@@ -75,6 +77,12 @@ class LocalPolicy:
     def stats(self) -> EngineStats:
         """What runs and waits now, images encoded so far, bytes kept of earlier turns."""
         return self._engine.stats()
+
+    def seen(self, uuid: str) -> tuple[Tensor, ...] | None:
+        """What the vision tower made of an image, if it is still kept: [n, d] of its tokens and of each deepstack
+        layer, computed without gradients. Ask while no turn is under way."""
+        kept = self._engine.seen(uuid)
+        return None if kept is None else (kept.tokens, *kept.deepstack)
 
     def forget(self) -> None:
         """Drop what is kept of earlier turns: call it when the weights have changed and no turn is under way."""

@@ -75,6 +75,10 @@ class Network:
         hidden = self._language(embedded, places, mask[:, None, None], slots.step(before), {})
         return self._head(hidden[:, -1])
 
+    def seen(self, uuid: str) -> Features | None:
+        """The features kept of an image, if they still are."""
+        return self._seen.get(uuid)
+
     def forget(self) -> None:
         """Drop the features of images seen, as when the weights have changed."""
         self._seen.clear()

@@ -1,0 +1,172 @@
+"""`python -m rsagent.training.rl`: agentic RL (GRPO) of a policy over whole episodes.
+
+    # the nano policy, one CPU core
+    python -m rsagent.training.rl run runs/rl --minutes 60 --lr 3e-5
+
+    # a 7B checkpoint after SFT: vLLM samples, this process trains low-rank additions
+    VLLM_SERVER_DEV_MODE=1 vllm serve runs/sft/export --port 8001 --enable-prompt-tokens-details \\
+        --limit-mm-per-prompt '{"image": 17, "video": 0}'
+    python -m rsagent.training.rl run runs/rl --checkpoint runs/sft/export --vllm http://127.0.0.1:8001/v1 \\
+        --part lora --lr 1e-5 --kl 1e-3 --requests 32 --group 8 --rows 1
+
+Live curves: tensorboard --logdir runs/rl. What serves: runs/rl/export (RSAGENT_POLICY__LOCAL__CHECKPOINT).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rsagent import settings
+from rsagent.policy.checkpoint import Checkpoint, load
+from rsagent.policy.files import locate
+from rsagent.policy.settings import LocalPolicySettings
+from rsagent.service import load_segmenter
+from rsagent.training.chat.adapting import Part, adapt
+from rsagent.training.chat.reading import Reader
+from rsagent.training.rl import curves
+from rsagent.training.rl.journal import Journal
+from rsagent.training.rl.objective import Clip, Scale
+from rsagent.training.rl.plan import Plan
+from rsagent.training.rl.pool import Pool
+from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
+from rsagent.training.rl.samplers import InProcess, Sampler, Served
+from rsagent.training.rl.train import Stage, train
+from rsagent.training.world import World
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+console = Console()
+SHOWN = ("step", "reward", "giou", "refused_present", "turns", "alike", "entropy", "clipped", "gap", "norm",
+         "play_seconds", "learn_seconds")  # fmt: skip
+Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
+
+
+@app.command()
+def run(
+    folder: Folder,
+    checkpoint: Annotated[str, typer.Option(help="'nano', a checkpoint directory, or a hub id.")] = "nano",
+    minutes: Annotated[float, typer.Option(help="End the run after so many minutes of its own time.")] = 60.0,
+    steps: Annotated[int, typer.Option(help="End the run after so many steps.")] = 100_000,
+    requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
+    group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
+    turns: Annotated[int, typer.Option(help="Turns an episode may take.")] = 8,
+    updates: Annotated[int, typer.Option(help="Updates a step.")] = 2,
+    keep: Annotated[
+        float, typer.Option(help="Share of the episodes to learn from: those farthest from their group.")
+    ] = 1.0,
+    rows: Annotated[int, typer.Option(help="Episodes read at once in training: memory, not result.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate: 1e-6 for a whole 7B, 1e-5 for lora, 3e-5 for nano.")] = 1e-6,
+    kl: Annotated[float, typer.Option(help="Weight of the divergence from the starting weights.")] = 0.0,
+    clip: Annotated[tuple[float, float], typer.Option(help="How far a token's chance may move: down, up.")] = (
+        0.2,
+        0.28,
+    ),
+    scale: Annotated[
+        str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
+    ] = "group",
+    part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
+    rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of a reward; see `rewards`. May be repeated.")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this reward out. May be repeated.")] = None,
+    watch: Annotated[float, typer.Option(help="Minutes between looks at held-out requests.")] = 15.0,
+    watched: Annotated[int, typer.Option(help="How many held-out requests; 0 for none.")] = 120,
+    save: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 5.0,
+    vllm: Annotated[str | None, typer.Option(help="URL (…/v1) of a vLLM server that samples.")] = None,
+    names: Annotated[int | None, typer.Option(help="Use the first so many names of the world only.")] = None,
+    device: str = "auto",
+    seed: int = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
+    plan = Plan(
+        steps, minutes, requests, group, turns, updates, rows=rows, lr=lr,
+        keep=keep, clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
+        rank=rank, seed=seed, save=save, watch=watch, watched=watched, weights=_table(weight or [], without or []),
+    )  # fmt: skip
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    loaded = load(LocalPolicySettings(checkpoint=checkpoint, device=device))
+    asyncio.run(_run(folder, loaded, locate(checkpoint), plan, vllm, names))
+
+
+@app.command()
+def plot(folder: Folder, out: Annotated[Path | None, typer.Option("-o", "--out", help="A PNG.")] = None) -> None:
+    """Draw a run's curves."""
+    console.print(f"curves: {curves.draw(folder, out)}")
+
+
+@app.command()
+def rewards() -> None:
+    """The rewards, what each means, and its weight."""
+    table = Table("reward", "weight", "what it is")
+    for name, function in REWARDS.items():
+        table.add_row(name, f"{WEIGHTS[name]:g}", " ".join((function.__doc__ or "").split("\n\n")[0].split()))
+    console.print(table)
+
+
+async def _run(
+    folder: Path, checkpoint: Checkpoint, source: Path, plan: Plan, vllm: str | None, names: int | None
+) -> None:
+    reference = _reference(checkpoint, plan)
+    model = adapt(checkpoint.model, plan.part, plan.rank)
+    journal = Journal(folder, plan)
+    episodes = max(plan.requests * plan.group, plan.watched)
+    sampler: Sampler = InProcess(checkpoint, min(episodes, 128))
+    if vllm is not None:
+        await sampler.close()
+        sampler = Served(vllm, checkpoint, model, source, folder / "served")
+        await sampler.renew()
+    roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes), "max_batch": 16})
+    segmenter = load_segmenter(roomy)
+    pool, held_out = Pool(World("train", names=names), plan.seed), Pool(World("val", names=names))
+    stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
+    try:
+        await train(stage, plan, journal, _tell)
+    finally:
+        await sampler.close()
+        await segmenter.close()
+        journal.close()
+    console.print(f"what serves: {folder / 'export'}; curves: {folder / 'curves.png'}")
+
+
+def _reference(checkpoint: Checkpoint, plan: Plan) -> Reader | None:
+    """The starting weights, kept to stay near them."""
+    if not plan.kl:
+        return None
+    return Reader(replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)))
+
+
+def _tell(figures: Mapping[str, float]) -> None:
+    shown = {name: value for name, value in figures.items() if name in SHOWN or name.startswith("held-out")}
+    console.print(" ".join(f"{name} {value:.4g}" for name, value in shown.items()), soft_wrap=True, highlight=False)
+
+
+def _table(changes: list[str], without: list[str]) -> Mapping[str, float]:
+    try:
+        pairs = [change.split("=", 1) for change in changes]
+        return weighed({name: float(value) for name, value in pairs} | dict.fromkeys(without, 0.0))
+    except ValueError as error:
+        raise typer.BadParameter(f"--weight NAME=VALUE, --without NAME: {error}") from error
+
+
+def _one_of(kinds: Any, value: str, option: str) -> Any:
+    if value not in get_args(kinds):
+        raise typer.BadParameter(f"--{option} is one of {', '.join(get_args(kinds))}")
+    return cast(Any, value)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    app()

@@ -1,0 +1,124 @@
+"""One batch of groups made into updates of the weights."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rsagent.policy.prompt import PromptEncoder
+from rsagent.training.chat.passage import Passage
+from rsagent.training.chat.reading import Reader, Told
+from rsagent.training.rl.objective import advantages, divergence, surrogate
+from rsagent.training.rl.plan import Plan
+from rsagent.training.rl.rewards import Reward
+from rsagent.training.rl.rollout import Rollout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """What an episode said, and how much better (or worse) that was than its group."""
+
+    passage: Passage
+    advantage: float
+
+    @property
+    def tokens(self) -> int:
+        """How many of its tokens are learned."""
+        return int(self.passage.learn[1:].sum())
+
+
+def lessons_of(
+    groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Reward]], plan: Plan, encoder: PromptEncoder
+) -> list[Lesson]:
+    """The lessons of a batch: of the episodes that differ from their group, the `plan.keep` that differ most. A group
+    that was rewarded alike throughout teaches nothing."""
+    found: list[tuple[Rollout, float]] = []
+    for members, worth in zip(groups, rewards, strict=True):
+        better = advantages([reward.total for reward in worth], plan.scale) if members else []
+        found += [(rollout, float(by)) for rollout, by in zip(members, better, strict=True) if by]
+    found.sort(key=lambda pair: -abs(pair[1]))
+    kept = found[: math.ceil(plan.keep * len(found))]
+    return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder)]
+
+
+class Learner:
+    """The weights that learn, and their optimiser. `reference` reads with the weights to stay near, if any."""
+
+    def __init__(self, reader: Reader, parameters: Sequence[Tensor], plan: Plan, reference: Reader | None) -> None:
+        self._reader, self._reference, self._plan = reader, reference, plan
+        self._parameters = list(parameters)
+        self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
+        """`plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
+        sums: defaultdict[str, float] = defaultdict(float)
+        self._reader.forget()  # pictures of earlier steps do not come again
+        for group in self._optimiser_groups():
+            group["lr"] = rate
+        shares = list(_shares(lessons, self._plan.updates, seed))
+        for number, share in enumerate(shares):
+            for name, value in self._update(share, first=number == 0).items():
+                sums[name] += value
+        tokens, updates = max(1.0, sums.pop("tokens", 0.0)), max(1, len(shares))
+        first = max(1.0, sums.pop("first", 0.0))
+        found = {"norm": sums.pop("norm", 0.0) / updates, "gap": sums.pop("gap", 0.0) / first}
+        return found | {name: value / tokens for name, value in sums.items()} | {"tokens": tokens}
+
+    def _optimiser_groups(self) -> list[dict[str, float]]:
+        return self.optimiser.param_groups  # type: ignore[return-value]
+
+    def _update(self, share: Sequence[Lesson], *, first: bool) -> dict[str, float]:
+        """One step of the optimiser; sums over the share's tokens."""
+        tokens = sum(lesson.tokens for lesson in share)
+        sums: defaultdict[str, float] = defaultdict(float)
+        for lessons in _rows(share, self._plan.rows):
+            told = self._reader.tell([lesson.passage for lesson in lessons])
+            loss, figures = self._loss(lessons, told)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            for name, value in figures.items():
+                sums[name] += float(value)
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._plan.max_norm))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        gap = {"gap": sums.pop("gap"), "first": float(tokens)} if first else {}
+        sums.pop("gap", None)
+        return {**sums, **gap, "tokens": float(tokens), "norm": norm}
+
+    def _loss(self, lessons: Sequence[Lesson], told: Told) -> tuple[Tensor, dict[str, Tensor]]:
+        device = told.logprobs.device
+        then = torch.cat([lesson.passage.logprobs[1:][lesson.passage.learn[1:]] for lesson in lessons]).to(device)
+        worth = torch.tensor([lesson.advantage for lesson in lessons], device=device)[told.owner]
+        found = surrogate(told.logprobs, then, worth, self._plan.clip)
+        figures = {
+            "loss": found.loss.detach(),
+            "clipped": found.clipped,
+            "moved": found.moved,
+            "entropy": told.entropy.sum(),
+            "gap": (told.logprobs.detach() - then).abs().sum(),
+        }
+        if self._reference is None:
+            return found.loss, figures
+        with torch.no_grad():
+            near = self._reference.tell([lesson.passage for lesson in lessons]).logprobs
+        apart = divergence(told.logprobs, near)
+        return found.loss + self._plan.kl * apart, {**figures, "kl": apart.detach()}
+
+
+def _shares(lessons: Sequence[Lesson], updates: int, seed: int) -> Iterator[list[Lesson]]:
+    """The lessons shuffled and dealt out; fewer shares where there are fewer lessons."""
+    mixed = random.Random(seed).sample(list(lessons), len(lessons))
+    for number in range(min(updates, len(mixed))):
+        yield mixed[number::updates]
+
+
+def _rows(lessons: Sequence[Lesson], rows: int) -> Iterator[list[Lesson]]:
+    """Some at a time, those of like length together: little is padded."""
+    ordered = sorted(lessons, key=lambda lesson: len(lesson.passage))
+    for start in range(0, len(ordered), rows):
+        yield ordered[start : start + rows]

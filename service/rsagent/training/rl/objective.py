@@ -1,0 +1,70 @@
+"""GRPO's arithmetic, pure: advantages of a group, and the loss of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Scale = Literal["group", "none"]
+LEAST_SPREAD = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """How far a token's chance may move for one batch of episodes: ratio within 1 − `low` … 1 + `high`. The upper
+    bound is the wider one ("clip-higher", DAPO, arXiv 2503.14476; SAM-R1 uses 0.3): unlikely tokens need the room."""
+
+    low: float = 0.2
+    high: float = 0.28
+
+
+def advantages(rewards: Sequence[float], scale: Scale = "group") -> NDArray[np.float64]:
+    """Rewards [k] of one group as advantages [k]: less their mean, and with "group" over their standard deviation.
+
+    "group" is GRPO (DeepSeekMath, arXiv 2402.03300, eq. 4.1); "none" leaves the deviation out, which otherwise makes
+    groups that hardly differ count as much as those that do (Dr. GRPO, arXiv 2503.20783). All alike: zeros.
+    """
+    values = np.asarray(rewards, dtype=np.float64)
+    centred = values - values.mean()
+    spread = float(values.std())
+    if spread < LEAST_SPREAD:
+        return np.zeros_like(values)
+    return centred / spread if scale == "group" else centred
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surrogate:
+    """Sums over tokens: `loss` (with gradients), and without: tokens `clipped`, `moved` = Σ(ratio − 1 − log ratio)."""
+
+    loss: Tensor
+    clipped: Tensor
+    moved: Tensor
+
+
+def surrogate(now: Tensor, then: Tensor, advantage: Tensor, clip: Clip) -> Surrogate:
+    """The clipped objective of PPO and GRPO, negated and summed over tokens; divide by the batch's tokens.
+
+    `now` and `then` [N] are log-probabilities under the model and when sampled, `advantage` [N] the episode's, at
+    each of its tokens. Dividing by all tokens of the batch, not by each episode's own, is DAPO's token-level loss: a
+    long episode's tokens weigh as much as a short one's.
+    """
+    ratio = torch.exp(now - then)
+    bounded = ratio.clamp(1 - clip.low, 1 + clip.high)
+    gain = torch.minimum(ratio * advantage, bounded * advantage)
+    with torch.no_grad():
+        clipped = (bounded * advantage < ratio * advantage).float().sum()
+        moved = (ratio - 1 - (now - then)).sum()
+    return Surrogate(-gain.sum(), clipped, moved)
+
+
+def divergence(now: Tensor, reference: Tensor) -> Tensor:
+    """Σ of the estimate r − 1 − log r of KL(model ‖ reference), r = p_reference / p_model: never negative, unbiased
+    (Schulman 2020, "k3"; GRPO's own). Both [N] log-probabilities of sampled tokens."""
+    gap = reference - now
+    return (torch.exp(gap) - 1 - gap).sum()

@@ -1,0 +1,50 @@
+"""All that can be set about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rsagent.training.chat.adapting import Part
+from rsagent.training.rl.objective import Clip, Scale
+from rsagent.training.rl.rewards import WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run goes.
+
+    Each step plays `requests` × `group` episodes of up to `turns` turns and makes `updates` updates from the share of
+    them, `keep`, that differs most from its group.
+    `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
+    weights that the run started from; 0 keeps no copy of them. The rate is `lr` after `warm` steps and falls linearly
+    to a tenth from `hold` of the run on. The run ends after `steps`, or after `minutes` of its own time.
+    """
+
+    steps: int = 1000
+    minutes: float = 60.0
+    requests: int = 8
+    group: int = 8
+    turns: int = 8
+    updates: int = 2
+    keep: float = 1.0
+    rows: int = 8
+    lr: float = 1e-6
+    warm: int = 5
+    hold: float = 0.5
+    clip: Clip = field(default_factory=Clip)
+    scale: Scale = "group"
+    kl: float = 0.0
+    max_norm: float = 1.0
+    part: Part = "language"
+    rank: int = 16
+    seed: int = 0
+    save: float = 5.0
+    watch: float = 15.0
+    watched: int = 120
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate of a step (from 0), `progress` 0..1 into the run."""
+        fallen = 1.0 if progress < self.hold else 1 - 0.9 * min(1.0, (progress - self.hold) / (1 - self.hold + 1e-9))
+        return self.lr * min(1.0, (step + 1) / max(1, self.warm)) * fallen

@@ -1,0 +1,72 @@
+"""What is asked in a run: requests about fresh scenes of the world's training split, without end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count, cycle, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsagent.segmenter.protocol import Mask
+from rsagent.training.policy.paraphrase import paraphrase
+from rsagent.training.world import Recipe, Scene, World
+from rsagent.training.world.requests import KINDS, Kind, Request, requests
+
+SIZES = ((448, 448), (384, 512), (512, 384))
+"""Height and width of the pictures, in turn: those of the evaluation, twice what the nano policy sees at once."""
+OTHERWISE = 0.35
+"""Share of requests that are said in other words, as when the policy was first trained."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A request with its answer: `image` uint8 [H, W, 3] RGB; `truth` bool [H, W], empty where nothing is meant."""
+
+    name: str
+    image: NDArray[np.uint8] = field(repr=False)
+    query: str
+    kind: str
+    truth: Mask = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Requests about collages of 2–6 objects whose longer side is `side` of the picture's shorter one.
+
+    The same for the same seed: a run that is resumed asks what it would have asked.
+    """
+
+    world: World
+    seed: int = 0
+    side: tuple[float, float] = (0.12, 0.5)
+    kinds: tuple[Kind, ...] = KINDS
+
+    def items(self, batch: int, size: int) -> list[Item]:
+        """Batch number `batch`, of `size` requests, the kinds in turn, each about a scene of its own."""
+        scenes = self._scenes(batch)
+        first = batch * size % len(self.kinds)
+        return [self._item(kind, scenes) for kind in islice(cycle(self.kinds), first, first + size)]
+
+    def _scenes(self, batch: int) -> Iterator[Scene]:
+        start = (self.seed * 1_000_003 + batch) * 4096
+        for number in count(start):
+            yield self.world.scene(number, Recipe(size=SIZES[number % len(SIZES)], count=(2, 6), side=self.side))
+
+    def _item(self, kind: Kind, scenes: Iterator[Scene]) -> Item:
+        """A request of that kind about the next scene that allows one."""
+        for scene in scenes:
+            if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice="train"):
+                return _item(scene, made[0])
+        raise AssertionError("scenes never end")
+
+
+def _item(scene: Scene, request: Request) -> Item:
+    chance = random.Random(scene.seed)
+    text = paraphrase(request.text, request.kind, chance) if chance.random() < OTHERWISE else request.text
+    truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
+    for index in request.targets:
+        truth |= scene.objects[index].mask
+    return Item(f"collage-{scene.seed}", scene.image, text, request.kind, truth)

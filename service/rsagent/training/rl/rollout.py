@@ -1,0 +1,71 @@
+"""Playing groups of episodes: every request several times over, all at once, by the loop that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rsagent.agent.runner import Runner, play_to_end
+from rsagent.agent.state import Budget, EpisodeResult, StopReason
+from rsagent.deadline import Deadline
+from rsagent.policy.prompt import PromptEncoder
+from rsagent.policy.protocol import Sampling
+from rsagent.training.chat import Passage, Said, join
+from rsagent.training.rl.pool import Item
+from rsagent.training.rl.trace import Trace, trace
+
+BROKEN = frozenset({StopReason.ENGINE_ERROR, StopReason.DEADLINE, StopReason.CANCELLED})
+"""Ends that say nothing about the policy: such an episode is left out of its group."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """One episode of a group, counted. `result` keeps what was said, with its tokens and their chances."""
+
+    item: Item
+    result: EpisodeResult = field(repr=False)
+    trace: Trace
+
+    def passages(self, encoder: PromptEncoder) -> list[Passage]:
+        """What the policy sampled, in the contexts it sampled it in: nothing else of an episode is learned."""
+        turns = self.result.state.turns
+        history = self.result.state.history
+        return join(
+            [
+                Said(encoder.encode(history[: 2 * turn.index]), turn.reply.token_ids, logprobs=turn.reply.logprobs)
+                for turn in turns
+                if not turn.given
+            ]
+        )
+
+
+async def play_groups(
+    runner: Runner,
+    items: Sequence[Item],
+    group: int,
+    budget: Budget,
+    *,
+    seed: int,
+    temperature: float = 1.0,
+    seconds: float = 3600.0,
+) -> list[list[Rollout]]:
+    """Each item `group` times, all at once. To learn from them leave the temperature at 1: only then are the chances
+    that the policy tells those it sampled by. The same for the same seed and weights, as far as the engine's
+    arithmetic is.
+
+    Episodes that an engine's failure broke are left out; a group may come back smaller.
+    """
+    deadline = Deadline.after(seconds)
+
+    async def one(item: Item, number: int) -> Rollout | None:
+        sampling = Sampling(temperature=temperature, seed=seed * 100_003 + number, max_tokens=192, logprobs=True)
+        events = runner.play(item.image, item.query, budget=budget, deadline=deadline, sampling=sampling)
+        result = (await play_to_end(events)).result
+        return None if result.stop in BROKEN else Rollout(item, result, trace(result, item.truth))
+
+    played = await asyncio.gather(
+        *(one(item, place * group + k) for place, item in enumerate(items) for k in range(group))
+    )
+    groups = [played[place * group : (place + 1) * group] for place in range(len(items))]
+    return [[rollout for rollout in members if rollout is not None] for members in groups]

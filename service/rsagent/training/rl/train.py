@@ -1,0 +1,160 @@
+"""Agentic GRPO, one file to read from top to bottom.
+
+Each step: draw requests, play each of them `group` times through the served runner against the real segmenter, judge
+every episode (`rewards.py`), compare it with its group (`objective.advantages`), and push the tokens it sampled up or
+down (`learn.py`). The policy that samples then takes the new weights (`samplers.py`).
+
+What of GRPO, and of the systems around it, is left out, and why:
+
+- no value model, no per-turn credit: an episode's advantage holds for all its tokens, as in GRPO. Turns differ little
+  in number here (1–8), and process rewards enter through the episode's sum.
+- no second forward pass for the old log-probabilities: the sampler tells them, exactly those of the distribution it
+  sampled from (temperature 1, all tokens). The figure "gap" is the mean |trainer − sampler| before a step's first
+  update: about 1e-6 in process; with a vLLM in bfloat16 watch that it stays below 0.05, and sample in float32 if not.
+- most episodes lie near their group's mean and move nothing, yet cost as much: `--keep 0.5` learns from the half that
+  lies farthest from it (down-sampling rollouts, PODS, arXiv 2504.13818).
+- no oversampling until a batch is full (DAPO's dynamic sampling): groups rewarded alike are left out and the batch is
+  smaller; the token-level mean keeps its scale.
+- no length shaping beyond the price of a turn: a turn has at most 192 tokens and a thought is a sentence.
+- no asynchronous rollouts, no sharding: one process trains, it or one vLLM samples. A model that does not fit one
+  device with its optimiser is trained with `--part lora`.
+- KL to the starting weights is optional (`--kl`), as Dr. GRPO and DAPO leave it out; SAM-R1 collapsed without it after
+  about 100 steps at 7B: set 1e-3 there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsagent.agent.runner import Runner
+from rsagent.agent.state import Budget
+from rsagent.policy.checkpoint import Checkpoint
+from rsagent.policy.prompt import PromptEncoder
+from rsagent.segmenter.protocol import Segmenter
+from rsagent.training.chat.adapting import learning
+from rsagent.training.chat.reading import Reader
+from rsagent.training.chat.saving import export
+from rsagent.training.rl.curves import draw
+from rsagent.training.rl.journal import Journal
+from rsagent.training.rl.learn import Learner, lessons_of
+from rsagent.training.rl.plan import Plan
+from rsagent.training.rl.pool import Pool
+from rsagent.training.rl.rewards import Reward, judge
+from rsagent.training.rl.rollout import Rollout, play_groups
+from rsagent.training.rl.samplers import Sampler
+from rsagent.training.rl.watch import watch
+
+Tell = Callable[[Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """All that a run needs. `model` is what `adapt` made of the checkpoint's; `source` the directory it came from."""
+
+    checkpoint: Checkpoint
+    model: Any
+    source: Path
+    sampler: Sampler
+    segmenter: Segmenter
+    pool: Pool
+    held_out: Pool
+    reference: Reader | None = None
+
+
+async def train(stage: Stage, plan: Plan, journal: Journal, tell: Tell = lambda _: None) -> None:
+    """Run until the plan ends it; leaves the checkpoint, the curves and an `export` directory in the folder."""
+    runner = Runner(stage.sampler.policy, stage.segmenter)
+    learns, tower = learning(stage.model), plan.part == "all"
+    reader = Reader(stage.checkpoint, tower=tower, known=stage.sampler.known)
+    learner = Learner(reader, list(learns.values()), plan, stage.reference)
+    encoder = PromptEncoder(stage.checkpoint)
+    if journal.state is not None:
+        restore(journal.state, learns, learner)
+        await stage.sampler.renew()
+    if plan.watched and journal.step == 0:
+        await look(stage, plan, journal, runner, tell)
+    while journal.progress < 1:
+        figures = await take_step(stage, plan, journal, runner, learner, encoder)
+        journal.step += 1
+        journal.write("train", figures)
+        tell({"step": journal.step, **figures})
+        if journal.save_due():
+            keep(stage, journal, learns, learner)
+        if plan.watched and journal.watch_due():
+            await look(stage, plan, journal, runner, tell)
+    keep(stage, journal, learns, learner)
+    if plan.watched:
+        await look(stage, plan, journal, runner, tell)
+    draw(journal.folder)
+
+
+async def take_step(
+    stage: Stage, plan: Plan, journal: Journal, runner: Runner, learner: Learner, encoder: PromptEncoder
+) -> dict[str, float]:
+    """Play, judge, learn, renew. Seeds follow from the plan's and the step's number, so that a resumed run goes on."""
+    step, started = journal.step, time.monotonic()
+    items = stage.pool.items(step, plan.requests)
+    seed = plan.seed * 1_000_003 + step
+    groups = await play_groups(runner, items, plan.group, Budget(turns=plan.turns), seed=seed)
+    played = time.monotonic()
+    rewards = [[judge(rollout.trace, plan.weights) for rollout in members] for members in groups]
+    lessons = lessons_of(groups, rewards, plan, encoder)
+    learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
+    await stage.sampler.renew()
+    seconds = {"play_seconds": played - started, "learn_seconds": time.monotonic() - played}
+    return counted(groups, rewards) | learned | seconds
+
+
+def counted(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Reward]]) -> dict[str, float]:
+    """Means over a batch's episodes: the reward and its parts, and what the user would notice."""
+    traces = [rollout.trace for members in groups for rollout in members]
+    judged = [reward for members in rewards for reward in members]
+    present = [trace for trace in traces if not trace.absent]
+    totals = [[reward.total for reward in members] for members in rewards if members]
+    figures = {
+        "reward": _mean([reward.total for reward in judged]),
+        "best_of_group": _mean([max(group) for group in totals]),
+        "alike": _mean([float(np.ptp(group) < 1e-3) for group in totals]),
+        "giou": _mean([trace.final if not trace.absent else float(trace.refused) for trace in traces]),
+        "refused_present": _mean([float(trace.refused) for trace in present]),
+        "turns": _mean([float(trace.turns) for trace in traces]),
+        "episodes": float(len(traces)),
+    }
+    names = judged[0].parts if judged else {}
+    return figures | {f"reward/{name}": _mean([reward.parts[name] for reward in judged]) for name in names}
+
+
+async def look(stage: Stage, plan: Plan, journal: Journal, runner: Runner, tell: Tell) -> None:
+    """Held-out requests, played greedily, as served."""
+    figures = await watch(runner, stage.held_out, plan.watched, Budget(turns=plan.turns))
+    journal.write("held-out", figures)
+    tell({"step": journal.step, **{f"held-out {name}": value for name, value in figures.items()}})
+
+
+def keep(stage: Stage, journal: Journal, learns: Mapping[str, torch.Tensor], learner: Learner) -> None:
+    """The run's checkpoint, the model as a directory that serves, and the curves."""
+    weights = {name: parameter.detach() for name, parameter in learns.items()}
+    journal.save(weights=weights, optimiser=learner.optimiser.state_dict())
+    export(stage.model, stage.source, journal.folder / "export")
+    draw(journal.folder)
+
+
+@torch.no_grad()
+def restore(state: Mapping[str, Any], learns: Mapping[str, torch.Tensor], learner: Learner) -> None:
+    """Go on from a checkpoint. Raises ValueError where it holds other weights than the plan trains."""
+    if set(state["weights"]) != set(learns):
+        raise ValueError("the run's checkpoint trains other weights; give it another folder, or the same --part")
+    for name, parameter in learns.items():
+        parameter.copy_(state["weights"][name])
+    learner.optimiser.load_state_dict(state["optimiser"])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
