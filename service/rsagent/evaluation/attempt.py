@@ -11,7 +11,6 @@ import numpy as np
 from rsagent.api.answers import ActionDocument, SegmentAnswer, TurnDocument, TurnTokens
 from rsagent.segmenter.protocol import Mask
 
-
 NO_TOKENS = TurnTokens(prompt=0, cached=0, completion=0)
 
 
