@@ -28,12 +28,19 @@ def test_bench_prints_a_rate() -> None:
 
 def test_sheet_writes_a_picture(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    wish = ["sheet", "-o", str(out), "--count", "3", "--columns", "2", "--size", "100", "140"]
+    kinds = ["--kinds", "name,absent,relation", "--situations", "plain"]
+    wish = ["sheet", "-o", str(out), *kinds, "--columns", "2", "--size", "100", "140"]
     done = CliRunner().invoke(app, wish)
     assert done.exit_code == 0, done.output
     written = cv2.imread(str(out))
     assert written is not None
     assert written.shape[1] == 280
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+    done = CliRunner().invoke(app, ["sheet", "--kinds", "colour"])
+    assert done.exit_code != 0
+    assert "ordinal" in done.output
 
 
 def test_an_unknown_split_is_refused() -> None:

@@ -7,7 +7,7 @@ action. The truth it has is in the original picture's pixels.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 import numpy as np
@@ -31,21 +31,25 @@ MOST_POINTS = 4
 @dataclass(frozen=True)
 class Habits:
     """How the expert works: a mask is one of a target from IoU `shown` on, and is corrected by at most `clicks`
-    clicks while it is below `good`. `voice` varies its words; None speaks always the same way."""
+    clicks while it is below `good`. What is smaller than `small` of the picture's shorter side is zoomed at first.
+    `voice` varies its words; None speaks always the same way."""
 
     shown: float = 0.5
     good: float = 0.8
     clicks: int = 0
+    small: float = SMALL
     voice: int | None = None
 
 
 @dataclass(frozen=True)
 class Move:
-    """A thought and an action; `taught` is false for the slips that the expert makes so that it can mend them."""
+    """A thought and an action; `taught` is false for the slips that the expert makes so that it can mend them.
+    `about` is the object that the move is for, None where it is for none or for several."""
 
     thought: str
     action: Action
     taught: bool = True
+    about: Placed | None = field(default=None, compare=False, repr=False)
 
 
 def mask_iou(one: Mask, other: Mask) -> float:
@@ -102,7 +106,13 @@ class Expert:
         if better is not None:
             return better
         rest = [placed for index, placed in enumerate(self.order) if index not in done]
+        if rest and last is not None and _clicked(state.turns[-1].action) and not done:
+            return self._give_up(state, last, rest[0])
         return self._seek(state, rest[0], first=not done) if rest else self._submit(state, done)
+
+    def _give_up(self, state: EpisodeState, last: MaskRecord, target: Placed) -> Move:
+        """Neither box nor click shows it: what there is."""
+        return Move(self.say(state, "enough", target.name), Finish((last.mask_id,)), about=target)
 
     def _refuse(self, state: EpisodeState, last: MaskRecord | None) -> Move:
         name = self.request.subject
@@ -116,7 +126,7 @@ class Expert:
             return Move(wording.together(len(self.order), self._pick(state, "together")), masks)
         record = state.mask(done[0])
         good = self.habits.clicks == 0 or (record and mask_iou(record.mask, self.order[0].mask) >= self.habits.good)
-        return Move(self.say(state, "fits" if good else "enough", name), masks)
+        return Move(self.say(state, "fits" if good else "enough", name), masks, about=self.order[0])
 
     def under(self, record: MaskRecord) -> Placed | None:
         """The object that most of a mask lies on; None for a mask that lies mostly on none."""
@@ -164,7 +174,7 @@ class Expert:
             again = Segment(placed.box, frame=0)
         kept: tuple[Point, ...] = asked.points[-MOST_POINTS + 1 :]
         action = Segment(again.bbox, (*kept, click), last.mask_id, again.frame)
-        return Move(self.say(state, "lacks" if click.positive else "spills", placed.name), action)
+        return Move(self.say(state, "lacks" if click.positive else "spills", placed.name), action, about=placed)
 
     def _worth(self, state: EpisodeState, last: MaskRecord, done: dict[int, int]) -> bool:
         """Whether there are clicks left, and turns for what else is to be done."""
@@ -179,22 +189,25 @@ class Expert:
     def _seek(self, state: EpisodeState, placed: Placed, first: bool) -> Move:
         if state.last_frame.index and not shows(state.last_frame.box, placed.box):
             return self._elsewhere(state, placed)
-        if self._too_small(state, placed):
-            return Move(self.say(state, "closer", placed.name), Zoom(self.surroundings(placed), state.last_frame.index))
-        return Move(self.say(state, "seek" if first else "rest", placed.name), self._segment(placed, state))
+        if self._too_small(state, placed) and not state.masks:
+            closer = Zoom(self.surroundings(placed), state.last_frame.index)
+            return Move(self.say(state, "closer", placed.name), closer, about=placed)
+        thought = self.say(state, "seek" if first else "rest", placed.name)
+        return Move(thought, self._segment(placed, state), about=placed)
 
     def _too_small(self, state: EpisodeState, placed: Placed) -> bool:
         height, width = self.scene.image.shape[:2]
         x1, y1, x2, y2 = placed.box
         left = state.task.budget.turns - len(state.turns)
-        alone = len(self.order) == 1 and state.last_frame.index == 0 and not state.masks
-        return alone and left >= 3 and max(x2 - x1, y2 - y1) < SMALL * min(height, width)
+        alone = len(self.order) == 1 and state.last_frame.index == 0
+        return alone and left >= 3 and max(x2 - x1, y2 - y1) < self.habits.small * min(height, width)
 
     def _elsewhere(self, state: EpisodeState, placed: Placed) -> Move:
         """The last zoom went astray: zoom again where there is time for it, else make do with the whole picture."""
+        thought = self.say(state, "elsewhere", placed.name)
         if state.task.budget.turns - len(state.turns) >= 3:
-            return Move(self.say(state, "elsewhere", placed.name), Zoom(self.surroundings(placed), 0))
-        return Move(self.say(state, "elsewhere", placed.name), Segment(placed.box, frame=0))
+            return Move(thought, Zoom(self.surroundings(placed), 0), about=placed)
+        return Move(thought, Segment(placed.box, frame=0), about=placed)
 
     def surroundings(self, placed: Placed) -> Box:
         """What a zoom on it shows: the object and half as much again on every side, inside the picture.
@@ -214,11 +227,34 @@ class Expert:
         found = self.under(last)
         among = any(found is placed for placed in rest)
         target = meant if among else rest[0]
-        if found and not among and found.name != target.name:
-            return Move(self.say(state, "wrong", target.name, found.name), self._segment(target, state))
-        return Move(self.say(state, "sloppy", target.name), self._segment(target, state))
+        thought = self.say(state, "sloppy", target.name)
+        if found and not among:
+            situation = "other" if found.name == target.name else "wrong"
+            thought = self.say(state, situation, target.name, found.name)
+        again = self._segment(target, state)
+        if self.habits.clicks and not among and self._too_small(state, target):
+            return Move(thought, Zoom(self.surroundings(target), 0), about=target)
+        if self.habits.clicks and any(_same_place(turn.action, again) for turn in state.turns):
+            return self._differently(state, last, target, again)
+        return Move(thought, again, about=target)
+
+    def _differently(self, state: EpisodeState, last: MaskRecord, target: Placed, again: Segment) -> Move:
+        """The box was tried and the mask is bad all the same: a click says more, or else nothing does."""
+        click = correction(last.mask, target.mask)
+        action = None if click is None else Segment(again.bbox, (click,), last.mask_id, again.frame)
+        if click is None or action is None or state.task.budget.turns - len(state.turns) < 2:
+            return self._give_up(state, last, target)
+        return Move(self.say(state, "lacks" if click.positive else "spills", target.name), action, about=target)
 
 
 def _clicked(action: Action) -> TypeGuard[Segment]:
     """Whether a move refines an earlier mask."""
     return isinstance(action, Segment) and action.base_mask is not None
+
+
+def _same_place(action: Action, asked: Segment) -> bool:
+    """Whether a move asked for that box already, give or take the grid that a dialect writes on."""
+    if not isinstance(action, Segment) or action.bbox is None or asked.bbox is None or action.frame != asked.frame:
+        return False
+    spread = max(asked.bbox[2] - asked.bbox[0], asked.bbox[3] - asked.bbox[1]) * 0.1 + 4
+    return max(abs(a - b) for a, b in zip(action.bbox, asked.bbox, strict=True)) < spread

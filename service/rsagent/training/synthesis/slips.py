@@ -16,6 +16,7 @@ ASTRAY = 0.12
 OFF = 0.55
 LEAST_ZOOM = 24.0
 LEAST_BOX = 4.0
+CARELESS = 0.15
 
 
 def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
@@ -44,6 +45,18 @@ def misplaced(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Ge
     return _at(expert, state, move, (x1 + off[0], y1 + off[1], x2 + off[0], y2 + off[1]))
 
 
+def loose(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
+    """The right object's box, drawn carelessly."""
+    if not expert.order:
+        return move
+    x1, y1, x2, y2 = expert.order[0].box
+    off = rng.normal(0, CARELESS, 4) * (x2 - x1, y2 - y1, x2 - x1, y2 - y1)
+    left, top, right, bottom = state.last_frame.box
+    moved = x1 + off[0], y1 + off[1], x2 + off[2], y2 + off[3]
+    inside = max(moved[0], left), max(moved[1], top), min(moved[2], right), min(moved[3], bottom)
+    return _at(expert, state, move, inside)
+
+
 def likely(expert: Expert) -> tuple[Placed, ...]:
     """What could be taken for the target: what bears its name, what the request speaks of beside it, else anything."""
     others, request = expert.others, expert.request
@@ -64,8 +77,9 @@ def _at(expert: Expert, state: EpisodeState, move: Move, box: Box) -> Move:
         return move
     if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST_BOX:
         return move
-    name = expert.order[0].name if expert.order else expert.request.subject
-    return Move(expert.say(state, "seek", name), Segment(inside, frame=frame.index), taught=False)
+    meant = expert.order[0] if expert.order else None
+    name = meant.name if meant else expert.request.subject
+    return Move(expert.say(state, "seek", name), Segment(inside, frame=frame.index), taught=False, about=meant)
 
 
 def astray(expert: Expert, move: Move, rng: np.random.Generator) -> Move:
@@ -86,4 +100,4 @@ def astray(expert: Expert, move: Move, rng: np.random.Generator) -> Move:
     box = clip_box((x - half[0], y - half[1], x + half[0], y + half[1]), width, height)
     if box[2] - box[0] < LEAST_ZOOM or box[3] - box[1] < LEAST_ZOOM:
         return move
-    return Move(move.thought, replace(move.action, bbox=box), taught=False)
+    return replace(move, action=replace(move.action, bbox=box), taught=False)

@@ -16,10 +16,10 @@ from rsagent.training.world.phrasing import definite, is_plural
 PHRASES: dict[str, tuple[str, ...]] = {
     "seek": ("{the}.", "{the}. Mark {it}.", "{the}. Box {it}."),
     "rest": ("Next: {the}.", "Then: {the}.", "Now: {the}."),
-    "fits": ("{the}. It fits.", "{the}. All of {it} is marked.", "{the}. That is right.", "{the}. Well covered."),
+    "fits": ("{the}. It fits.", "{the}. All of {it} is marked.", "{the}. That is it.", "{the}. Well covered."),
     "enough": ("{the}. Good enough.", "{the}. It hardly gets better."),
     "wrong": ("{the}. No, that {found_be} {found}.", "{the}. But {found} {found_be} marked.", "{the}. Not {found}."),
-    "nothing": ("{the}. No, that is nothing.", "{the}. But nothing is there."),
+    "other": ("{the}. Not that one.", "{the}. No, another one."),
     "sloppy": ("{the}. It does not fit.", "{the}. The mask is off.", "{the}. Badly covered."),
     "lacks": ("{the}. A part is missing.", "{the}. Not all of {it} yet.", "{the}. Add the rest."),
     "spills": ("{the}. The mask spills over.", "{the}. Too much is marked.", "{the}. Take the rest away."),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import cv2
 import typer
 
 from rsagent.training.world import Recipe, World, album
-from rsagent.training.world.requests import KINDS, requests
+from rsagent.training.world.combinations import Combinations
+from rsagent.training.world.requests import ALL_KINDS
 from rsagent.training.world.scene import Split
-from rsagent.training.world.sheet import contact, tile
+from rsagent.training.world.sheet import contact, example
+from rsagent.training.world.situations import SITUATIONS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+T = TypeVar("T")
 Size = Annotated[tuple[int, int], typer.Option(help="height and width, px")]
 
 
@@ -35,20 +38,33 @@ def bench(count: int = 500, size: Size = (224, 224), split: Split = "train") -> 
 def sheet(
     out: Annotated[Path, typer.Option("-o", "--out")] = Path("sheet.png"),
     split: Split = "train",
-    size: Size = (224, 224),
-    count: int = 24,
-    first: int = 0,
-    columns: int = 6,
+    size: Size = (336, 336),
+    kinds: Annotated[str, typer.Option(help="Kinds of request, separated by commas.")] = ",".join(ALL_KINDS),
+    situations: Annotated[str, typer.Option(help="Kinds of scene, separated by commas.")] = ",".join(SITUATIONS),
+    pairs: Annotated[Combinations, typer.Option(help="Which names may meet.")] = "any",
+    first: Annotated[int, typer.Option(help="Seed to begin with.")] = 0,
+    columns: int = 7,
 ) -> None:
-    """Write a contact sheet: masks and boxes outlined, one request of each kind with its targets below."""
-    world, recipe = World(split), Recipe(size=size)
-    tiles = []
-    for seed in range(first, first + count):
-        scene = world.scene(seed, recipe)
-        asked = requests(scene, world, seed, each=1)
-        lines = [f"{r.kind}: {r.text} > {','.join(map(str, r.targets)) or '-'}" for r in asked]
-        tiles.append(tile(scene, (*lines, *[""] * (len(KINDS) - len(lines)))))
+    """Write a contact sheet: for each kind of scene one request of each kind, its targets in green, the rest outlined.
+
+    What a scene was made for is what is asked: small targets, touching ones.
+    """
+    world = World(split)
+    tiles = [
+        shown
+        for situation in _chosen(situations, SITUATIONS)
+        for kind in _chosen(kinds, ALL_KINDS)
+        if (shown := example(world, situation, kind, size, pairs, first)) is not None
+    ]
     cv2.imwrite(str(out), cv2.cvtColor(contact(tiles, columns), cv2.COLOR_RGB2BGR))
+
+
+def _chosen(words: str, known: tuple[T, ...]) -> list[T]:
+    """The known ones among words separated by commas."""
+    found = [one for one in known if one in {word.strip() for word in words.split(",")}]
+    if not found or len(found) < len({word for word in words.split(",") if word.strip()}):
+        raise typer.BadParameter(f"choose some of {', '.join(map(str, known))}, separated by commas")
+    return found
 
 
 @app.command()

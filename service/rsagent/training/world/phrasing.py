@@ -103,6 +103,36 @@ PAIR_PHRASES: Wording = {
     "heldout": ("{a} together with {b}", "{a} as well as {b}"),
 }
 
+COUNT_PHRASES: Wording = {
+    "train": ("the {count} {ns}", "all {count} {ns}", "all the {count} {ns}"),
+    "heldout": ("all {count} of the {ns}", "every one of the {count} {ns}"),
+}
+
+BOTH: Wording = {
+    "train": ("both {ns}", "both the {ns}", "the two {ns}"),
+    "heldout": ("both of the {ns}", "the two {ns} together"),
+}
+
+ORDINAL_PHRASES: Wording = {
+    "train": ("the {ordinal} {n} from the {side}", "{ordinal} {n} from the {side}"),
+    "heldout": ("the {ordinal} {n} counted from the {side}", "the {n} that comes {ordinal} from the {side}"),
+}
+
+MIDDLE_PHRASES: Wording = {
+    "train": ("the {n} in the middle", "the middle {n}"),
+    "heldout": ("the {n} between the other two",),
+}
+
+EXCEPT_PHRASES: Wording = {
+    "train": ("all the {ns} except {np}", "all {ns} but {np}", "every {n} except {np}"),
+    "heldout": ("all the {ns} apart from {np}", "each {n} other than {np}"),
+}
+
+EXCEPT_ONE: Wording = {
+    "train": ("the {n} that is not {np}", "the {n} which is not {np}"),
+    "heldout": ("the {n} other than {np}",),
+}
+
 PLURAL_NOUNS = frozenset({"grapes", "scissors", "cherries", "blueberries", "pants", "trousers", "binoculars"})
 PLURAL_NOUNS |= {"pliers", "field glasses"}
 PROPER = frozenset({"santa claus", "santa", "father christmas", "saturn", "planet earth"})

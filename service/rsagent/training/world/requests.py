@@ -5,34 +5,17 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import partial
 
-from rsagent.training.world import phrasing
-from rsagent.training.world.knowledge import CATEGORIES, facts
+from rsagent.training.world import further, phrasing
+from rsagent.training.world.asking import ALL_KINDS, FURTHER, KINDS, Asker, Kind, Request
+from rsagent.training.world.knowledge import facts
 from rsagent.training.world.layout import EXTREMES, SIDES, beside, extreme
-from rsagent.training.world.names import Entry, clashes
-from rsagent.training.world.phrasing import Voice, definite, framed, plural, typed
+from rsagent.training.world.names import clashes
+from rsagent.training.world.phrasing import Voice, definite, plural
 from rsagent.training.world.scene import Scene, World
 
-Kind = Literal["name", "attribute", "relation", "reasoning", "several", "absent"]
-KINDS: tuple[Kind, ...] = ("name", "attribute", "relation", "reasoning", "several", "absent")
-
-
-@dataclass(frozen=True)
-class Request:
-    """A sentence about a scene.
-
-    `targets` index `scene.objects`, empty when nothing there is meant; `subject` is the plain name
-    of what is looked for; `anchor` the object a relation refers to.
-    """
-
-    text: str
-    kind: Kind
-    targets: tuple[int, ...]
-    subject: str
-    anchor: int | None = None
+__all__ = ["ALL_KINDS", "FURTHER", "KINDS", "Kind", "Request", "requests"]
 
 
 def requests(
@@ -53,19 +36,8 @@ def requests(
     return tuple(dict.fromkeys(made))
 
 
-class _Asker:
-    """One scene, one voice, one stream of chance."""
-
-    def __init__(self, scene: Scene, world: World, voice: Voice, rng: random.Random) -> None:
-        self.scene, self.world, self.voice, self.rng = scene, world, voice, rng
-        self.objects = scene.objects
-        self.times = Counter(placed.name for placed in scene.objects)
-        self.seen = frozenset(self.times) | {world.names[i] for i in self.ground if i < len(world.names)}
-        self.single = [i for i, placed in enumerate(self.objects) if self.times[placed.name] == 1]
-
-    @cached_property
-    def ground(self) -> frozenset[int]:
-        return self.world.in_the_ground(self.scene.seed)
+class _Asker(Asker):
+    """Makes the requests of each kind."""
 
     def ask(self, kind: Kind, count: int) -> Iterator[Request]:
         makers: dict[Kind, Callable[[], Iterator[Request]]] = {
@@ -76,24 +48,9 @@ class _Asker:
             "several": self.severals,
             "absent": self.absents,
         }
+        makers |= {kind: partial(make, self) for kind, make in further.MAKERS.items()}
         found = list(makers[kind]())
         yield from self.rng.sample(found, min(count, len(found)))
-
-    def entry(self, index: int) -> Entry:
-        return self.world.entries[self.objects[index].name_id]
-
-    def noun(self, entry: Entry) -> str:
-        """What someone calls it: its name, or in two cases of five a synonym."""
-        return self.rng.choice(entry.aliases) if entry.aliases and self.rng.random() < 0.4 else entry.name
-
-    def the(self, index: int) -> str:
-        return definite(self.noun(self.entry(index)))
-
-    def say(self, np: str) -> str:
-        return framed(np, self.voice, self.rng)
-
-    def group(self, name: str) -> list[int]:
-        return [i for i, placed in enumerate(self.objects) if placed.name == name]
 
     def names(self) -> Iterator[Request]:
         for i in self.single:
@@ -147,19 +104,6 @@ class _Asker:
             if len(group) == 1:
                 name = self.objects[group[0]].name
                 yield Request(self.say(f"the {np}"), "reasoning", (group[0],), name)
-
-    def told(self, text: str) -> str:
-        """A sentence as it stands when it is a whole one; a noun phrase within a request."""
-        if text[-1] in ".?!":
-            return text
-        return typed(text, self.rng) if text.startswith("what ") and self.rng.random() < 0.5 else self.say(text)
-
-    def categories(self) -> Iterator[tuple[str, list[int]]]:
-        """Category words nobody would dispute here, and the objects they mean."""
-        for kind, (word, doubtful) in CATEGORIES.items():
-            shown = any(kind in self.world.entries[i].kinds for i in self.ground if i < len(self.world.entries))
-            if not shown and not doubtful & self.seen:
-                yield word, [i for i, _ in enumerate(self.objects) if kind in self.entry(i).kinds]
 
     def severals(self) -> Iterator[Request]:
         for name, times in self.times.items():

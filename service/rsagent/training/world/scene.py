@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsagent.training.world import paste
+from rsagent.training.world.combinations import Combinations, admits, partners
 from rsagent.training.world.names import clashes, entries, read_table
 from rsagent.training.world.stock import Pixels, grounds, load
 
@@ -28,7 +29,9 @@ class Recipe:
 
     `side` is an object's longer side as a fraction of the scene's shorter one, drawn log-uniformly;
     `overlap` the most of an earlier object's pixels that later ones may cover; `repeat` the
-    probability that a scene holds a second instance of one of its names.
+    probability that a scene holds a second instance of one of its names, or up to `times` of them; `touch`
+    the probability that an object is pushed against an earlier one; `combinations` which pairs of names
+    may meet (see `world.combinations`). The defaults of the last three leave a seed's scene as it was without them.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -36,6 +39,9 @@ class Recipe:
     side: tuple[float, float] = (0.16, 0.5)
     overlap: float = 0.1
     repeat: float = 0.25
+    times: int = 2
+    touch: float = 0.0
+    combinations: Combinations = "any"
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,24 @@ class _Sheet:
         seen = np.bincount(self.owner.ravel(), minlength=len(self.painted) + 1)
         seen[: len(hit)] -= hit
         return all(seen[i + 1] >= (1 - limit) * n for i, n in enumerate(self.painted))
+
+    def meeting(self, solid: NDArray[np.bool_], angle: float) -> tuple[int, int] | None:
+        """Top and left of `solid` where, moved towards the middle of the object painted last, it first meets it;
+        None where that is outside the picture."""
+        rows, columns = np.nonzero(self.owner == len(self.painted))
+        if not len(rows):
+            return None
+        middle = np.array([rows.mean(), columns.mean()]) - np.array(solid.shape) / 2
+        way = np.array([np.sin(angle), np.cos(angle)])
+        far = int(np.hypot(*solid.shape) + np.hypot(np.ptp(rows), np.ptp(columns))) // 2 + 2
+        for distance in range(far, 0, -1):
+            top, left = (middle + way * distance).round().astype(int).tolist()
+            if top < 0 or left < 0 or top + solid.shape[0] > self.owner.shape[0]:
+                continue
+            region = self.owner[top : top + solid.shape[0], left : left + solid.shape[1]]
+            if region.shape == solid.shape and (region[solid] == len(self.painted)).any():
+                return top, left
+        return None
 
 
 def _draw_side(recipe: Recipe, rng: np.random.Generator) -> float:
@@ -145,6 +169,10 @@ class World:
         """The colour word of a stamp, for names whose stamps differ in colour; "" for all others."""
         return self._colours.get(self._stamps[stamp], "")
 
+    def colours(self, name: int) -> frozenset[str]:
+        """The colour words of all stamps of a name; without "" only if every one has a word."""
+        return frozenset(self.colour(stamp) for stamp in self._shown[name]) - {""}
+
     def in_the_ground(self, seed: int) -> frozenset[int]:
         """Ids of the names that the photograph under the scene of this seed shows, or may be taken to show."""
         return self._grounds[int(self._dice(seed).integers(len(self._grounds)))][1]
@@ -159,16 +187,36 @@ class World:
         return frozenset(ids).union(*(clashes()[number] for number in ids))
 
     def _cast(self, recipe: Recipe, barred: frozenset[int], rng: np.random.Generator) -> list[int]:
-        """Name ids for a scene: no two that could be taken for each other, one of them perhaps twice."""
+        """Name ids for a scene: no two that could be taken for each other, one of them perhaps several times."""
         count = int(rng.integers(recipe.count[0], recipe.count[1] + 1))
         twice = count > 1 and rng.random() < recipe.repeat
+        order = rng.permutation(len(self.names)).tolist()
+        if recipe.combinations == "novel":
+            order = self._meeting(order, barred)
         cast: list[int] = []
-        for name in rng.permutation(len(self.names))[: 4 * count].tolist():
-            if len(cast) < count - twice and name not in barred and not clashes()[name] & set(cast):
+        for name in order[: 4 * count]:
+            if len(cast) < count - twice and name not in barred and self._may_join(name, cast, recipe):
                 cast.append(name)
         if twice and cast:
             cast.insert(int(rng.integers(len(cast) + 1)), cast[int(rng.integers(len(cast)))])
+        if twice and recipe.times > 2:
+            again = max(cast, key=cast.count)
+            cast += [again] * int(rng.integers(recipe.times - 1))
         return cast
+
+    def _may_join(self, name: int, cast: list[int], recipe: Recipe) -> bool:
+        if clashes()[name] & set(cast):
+            return False
+        return admits(recipe.combinations, self.names[name], [self.names[other] for other in cast])
+
+    def _meeting(self, order: list[int], barred: frozenset[int]) -> list[int]:
+        """The order with two names first that never meet in training."""
+        first = next(name for name in order if name not in barred)
+        apart = partners(self.names[first])
+        for name in order:
+            if self.names[name] in apart and name not in barred | clashes()[first]:
+                return [first, name, *(other for other in order if other not in (first, name))]
+        return order
 
     def _place(self, sheet: _Sheet, stamp: int, recipe: Recipe, rng: np.random.Generator) -> bool:
         """Paint a stamp where it covers little of the others, smaller when it does not fit."""
@@ -184,6 +232,9 @@ class World:
                 return False
             piece = paste.patch(levels, side * shrink, look)
             room = (recipe.size[0] - piece.shape[0], recipe.size[1] - piece.shape[1])
+            pushed = recipe.touch and sheet.painted and rng.random() < recipe.touch
+            if pushed and self._against(sheet, piece, recipe.overlap, rng):
+                return True
             if min(room) >= 0 and self._spot(sheet, piece, room, recipe.overlap, rng):
                 return True
         return False
@@ -196,6 +247,16 @@ class World:
             top, left = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
             if solid.any() and sheet.covers_little(solid, top, left, limit):
                 self._paint(sheet, piece, solid, (top, left), rng)
+                return True
+        return False
+
+    def _against(self, sheet: _Sheet, piece: paste.Patch, limit: float, rng: np.random.Generator) -> bool:
+        """Paint a piece where it just meets the object painted last, coming from a random side."""
+        solid = piece[..., 3] >= 0.5
+        for _ in range(SPOTS if solid.any() else 0):
+            at = sheet.meeting(solid, float(rng.uniform(0, 2 * np.pi)))
+            if at is not None and sheet.covers_little(solid, *at, limit):
+                self._paint(sheet, piece, solid, at, rng)
                 return True
         return False
 
