@@ -29,10 +29,13 @@ from loadtests.stand import Stand
 from loadtests.verdict import Verdict
 
 TURN, CALL, INFLIGHT = 0.1, 0.02, 8
-RATE = 0.8 * INFLIGHT / (2 * TURN + CALL)
+LOAD = 0.8
+"""Of what is found that the service can do, on this machine and with all else that runs there."""
 PAUSE = 5.0
 """Seconds between two kills."""
 TYPED = {"overloaded", "unavailable", "policy_error", "segmenter_error", "shutting_down", "timeout"}
+FIND_OUT = 15.0
+"""Seconds in which that is found out."""
 CALM = "nothing"
 """What is being killed while nothing is."""
 
@@ -47,6 +50,7 @@ class World:
     held: list[dict[str, float]] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     killing: str = CALM
+    rate: float = 0.0
     is_over: bool = False
 
 
@@ -54,9 +58,10 @@ Kill = Callable[[World], Awaitable[None]]
 """Kills a part, and comes back when what should follow has had its time."""
 
 
-async def play(world: World, kills: Mapping[str, Kill], rate: float, seconds: float, payloads: Sequence[bytes]) -> None:
-    """Ask `rate` times a second, and kill one part after the other, in whole rounds, until `seconds` are over."""
-    load = asyncio.create_task(_load(world, rate, payloads))
+async def play(world: World, kills: Mapping[str, Kill], seconds: float, payloads: Sequence[bytes]) -> None:
+    """Keep the service at `LOAD`, and kill one part after the other, in whole rounds, until `seconds` are over."""
+    world.rate = LOAD * await _capacity(world.stand, payloads)
+    load = asyncio.create_task(_load(world, world.rate, payloads))
     until = time.monotonic() + seconds
     while True:
         for name, kill in kills.items():
@@ -90,7 +95,8 @@ def verdicts(world: World, name: str = "chaos") -> list[Verdict]:
     untyped = sum(count for code, count in codes.items() if code not in TYPED)
     untyped += sum(reply.status not in (0, 200) and not reply.code for reply in replies)
     held, hung = [each for each in world.held if each], sum(reply.hung for reply in replies)
-    more = {"requests": len(replies), "served": served(replies), "codes": dict(codes), "kills": dict(world.kills)}
+    more = {"requests": len(replies), "a_second": world.rate, "codes": dict(codes), "kills": dict(world.kills)}
+    more |= {"served": served(replies), "served_in_between": served([r for d, r in world.replies if d == CALM])}
     return [
         Verdict(f"{name} at 80 % load: untyped errors", f"{untyped} of {len(replies):,}", "0", untyped == 0, more),
         Verdict(f"{name}: lost ends (of streams and of documents)", str(lost), "0", lost == 0),
@@ -102,6 +108,21 @@ def verdicts(world: World, name: str = "chaos") -> list[Verdict]:
 def served(replies: list[wire.Reply]) -> float:
     """The share that was answered."""
     return sum(reply.status == 200 and not reply.code for reply in replies) / max(1, len(replies))
+
+
+async def _capacity(stand: Stand, payloads: Sequence[bytes]) -> float:
+    """Requests a second with every place taken, once each request was asked for."""
+    source, done = itertools.cycle(payloads), 0
+    await asyncio.gather(*(wire.send(stand.address, payload) for payload in payloads))
+    started = time.monotonic()
+
+    async def client() -> None:
+        nonlocal done
+        while time.monotonic() < started + FIND_OUT:
+            done += (await wire.send(stand.address, next(source))).status == 200
+
+    await asyncio.gather(*(client() for _ in range(INFLIGHT)))
+    return max(0.2, done / (time.monotonic() - started))
 
 
 async def _load(world: World, rate: float, payloads: Sequence[bytes]) -> None:
@@ -172,7 +193,7 @@ def measure(short: bool = False) -> list[Verdict]:
     kills = {"replica": fakes.kill_replica, "engine": fakes.kill_engine, "service": fakes.replace_service}
     payloads = [wire.request(stream=False), wire.request(stream=True)]
     try:
-        asyncio.run(play(world, kills, RATE, 30.0 if short else 600.0, payloads))
+        asyncio.run(play(world, kills, 30.0 if short else 600.0, payloads))
     finally:
         world.stand.stop()
         world.stand.close()

@@ -8,12 +8,10 @@ on a busy machine asks for everything else.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +25,10 @@ from loadtests.stand import Stand
 from loadtests.verdict import Verdict
 from rsagent.cli.serve import Progress
 
-INFLIGHT = 8
 SETTLE = 10.0
 """Seconds of load after a replica was killed whose requests are looked at; Ray has another one after 4 to 9."""
 ROOM = {
-    "RSAGENT_LIMITS__INFLIGHT": str(INFLIGHT),
+    "RSAGENT_LIMITS__INFLIGHT": str(chaos.INFLIGHT),
     "RSAGENT_LIMITS__QUEUE": "400",
     "RSAGENT_LIMITS__QUEUE_TIMEOUT": "120",
     "RSAGENT_LIMITS__DEADLINE": "120",
@@ -135,11 +132,9 @@ class _Drill:
         self._missed = Missed()
 
     async def run(self, plan: Plan, console: Console) -> list[Verdict]:
-        asked = cluster.payloads()
-        rate = 0.8 * await _capacity(self.world.stand, asked, 20.0 if plan.seconds else 8.0)
-        console.print(f"{rate:.1f} requests a second; a replica, vLLM and the service are killed in turn", style="dim")
+        console.print("a replica, vLLM and the service are killed in turn", style="dim")
         kills = {"replica": self.kill_replica, "engine": self.kill_vllm, "service": self.replace_service}
-        await chaos.play(self.world, kills, rate, plan.seconds, asked)
+        await chaos.play(self.world, kills, plan.seconds, cluster.payloads())
         self.world.held.append(await self._engines.left_over(self.world.stand, plan.patience))
         return [*self._verdicts(plan), *chaos.verdicts(self.world, "vLLM and Ray Serve")]
 
@@ -202,22 +197,6 @@ class _Drill:
             ),
             Verdict("vLLM killed: served again, unaided", back, "all", len(missed.until_back) > 0),
         ]  # fmt: skip
-
-
-async def _capacity(stand: Stand, asked: Sequence[bytes], seconds: float) -> float:
-    """Requests a second with every place taken, after each request was asked once."""
-    source = itertools.cycle(asked)
-    await asyncio.gather(*(wire.send(stand.address, payload) for payload in asked))
-    until, done = time.monotonic() + seconds, 0
-
-    async def client() -> None:
-        nonlocal done
-        while time.monotonic() < until:
-            done += (await wire.send(stand.address, next(source))).status == 200
-
-    started = time.monotonic()
-    await asyncio.gather(*(client() for _ in range(INFLIGHT)))
-    return max(0.2, done / (time.monotonic() - started))
 
 
 async def _is_ready(http: httpx.AsyncClient) -> bool:
