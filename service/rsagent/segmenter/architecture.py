@@ -37,7 +37,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of one SAM, and what it has beside SAM's own parts."""
+    """Sizes of one SAM, and what it has beside SAM's own parts. A mask is where the logit exceeds `mask_threshold`."""
 
     image_size: int
     patch_size: int
@@ -53,6 +53,7 @@ class Architecture:
     detailed: bool = False
     draw_boxes: bool = False
     smooth_decoder: bool = False
+    mask_threshold: float = 0.0
 
     @property
     def grid(self) -> int:
@@ -126,12 +127,13 @@ def build(architecture: Architecture) -> Sam:
     if a.detailed:
         decoder.look_closer()
     model = Sam(encoder, prompts, decoder, pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
+    model.mask_threshold = a.mask_threshold
     model.eval()
     return model
 
 
 NANO = Architecture(
-    image_size=256,
+    image_size=384,
     patch_size=8,
     width=128,
     depth=3,
@@ -145,5 +147,6 @@ NANO = Architecture(
     detailed=True,
     draw_boxes=True,
     smooth_decoder=True,
+    mask_threshold=-0.25,
 )
-"""The segmenter in the package: 256 px, masks of 128 × 128."""
+"""The segmenter in the package: 384 px, masks of 192 × 192."""

@@ -56,8 +56,8 @@ class Block(nn.Module):
         self.skips = stride == 1 and inside == outside
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x if self.expand is None else self.expand(x).clamp(0, 6)
-        y = self.project(self.depthwise(y).clamp(0, 6))
+        y = x if self.expand is None else self.expand(x).clamp_(0, 6)
+        y = self.project(self.depthwise(y).clamp_(0, 6))
         assert isinstance(y, torch.Tensor)
         return x + y if self.skips else y
 
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         x = (x * self.scale + self.shift).contiguous(memory_format=torch.channels_last)  # twice as fast here
-        x = self.first(x).clamp(0, 6)
+        x = self.first(x).clamp_(0, 6)
         found = {"first": x}
         names = {last: name for name, last in TAPS.items()}
         for number, block in enumerate(self.blocks):

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rsagent.segmenter.architecture import NANO
+
 app = typer.Typer(help="Train and measure the nano segmenter.", no_args_is_help=True)
 
 
@@ -68,7 +70,7 @@ def evaluate(
     weights: Annotated[Path, typer.Argument(help="A safetensors file of a nano model.")],
     coco: Annotated[Path | None, typer.Option(help="Folder with instances.json and images/.")] = None,
     collages: Annotated[int, typer.Option(help="How many held-out collages.")] = 100,
-    side: int = 256,
+    side: int = NANO.image_size,
 ) -> None:
     """Print mIoU figures as JSON: box, one point, box then one corrective click; photographs and collages."""
     typer.echo(json.dumps(_figures(weights, coco, collages, side), indent=1))
@@ -81,7 +83,7 @@ def export(
     stages: Annotated[list[Path], typer.Option("--stage", help="Folders of the stages, in order.")],
     coco: Annotated[Path | None, typer.Option(help="Folder with instances.json and images/.")] = None,
     collages: int = 100,
-    side: int = 256,
+    side: int = NANO.image_size,
 ) -> None:
     """Measure, then write the package's weights and the page about them."""
     from rsagent.training.segmenter.export import export as run

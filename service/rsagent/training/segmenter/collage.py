@@ -14,9 +14,9 @@ from rsagent.training.segmenter.pieces import drawn, one_of
 from rsagent.training.segmenter.shapes import Rng
 from rsagent.training.world.stock import Pixels
 
-MODES = {"large": 0.25, "mixed": 0.37, "crowd": 0.38}
-COUNTS = {"large": (1, 5), "mixed": (3, 10), "crowd": (8, 20)}
-SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.06, 0.36)}
+MODES = {"large": 0.22, "mixed": 0.34, "crowd": 0.32, "laid": 0.12}
+COUNTS = {"large": (1, 5), "mixed": (3, 10), "crowd": (8, 20), "laid": (5, 14)}
+SIDES = {"large": (0.4, 1.15), "mixed": (0.14, 0.8), "crowd": (0.06, 0.36), "laid": (0.08, 0.4)}
 MIN_AREA = 0.0008
 MIN_SIDE = 6
 TWINS = 0.18
@@ -61,6 +61,8 @@ def _paint(material: Material, size: tuple[int, int], rng: Rng) -> Collage:
     sides = np.exp(rng.uniform(low, high, int(rng.integers(*COUNTS[mode])))) * max(size)
     if rng.random() < 0.7:  # large things first, so that small ones are not all hidden
         sides = np.sort(sides)[::-1]
+    if mode == "laid":  # most of a table is under what lies on it, and it is one thing all the same
+        sides = np.concatenate([rng.uniform(0.7, 1.3, 1) * max(size), sides])
     piece, last = None, sides[0]
     centre = np.zeros(2)
     for number, side in enumerate(sides, start=1):
