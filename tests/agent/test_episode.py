@@ -49,6 +49,17 @@ def test_a_follow_up_carries_the_mask_it_refines(state: EpisodeState) -> None:
     assert prompt.points == ((20, 20, 1), (30, 30, 0))
 
 
+def test_beyond_its_zooms_a_policy_is_told_so_and_goes_on() -> None:
+    state = begin(make_task(budget=Budget(zooms=1)), NATIVE)
+    once = play_action(state, Zoom((0, 0, 48, 32)))
+    refused = play_action(once, Zoom((48, 0, 96, 64)))
+    assert (len(once.frames), len(refused.frames)) == (2, 2)
+    assert "No zoom is left" in refused.turns[1].observation
+    assert refused.turns[1].frame is None
+    assert refused.stop is None
+    assert len(play_action(refused, BOX).masks) == 1
+
+
 def test_a_zoom_shows_its_crop_and_becomes_the_latest_picture(state: EpisodeState) -> None:
     after = play_action(state, Zoom((48, 0, 96, 64)))
     frame = after.last_frame

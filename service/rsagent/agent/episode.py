@@ -83,6 +83,8 @@ def step(
         case Segment() as action:
             assert answer is not None, "a segment call was stepped without the segmenter's answer"
             outcome = move.mask(action, answer)
+        case Zoom() if not move.may_zoom:
+            outcome = move.remark("No zoom is left: segment in a picture you have.")
         case Zoom() as action:
             outcome = move.frame(action)
         case Malformed() as malformed:
@@ -121,6 +123,11 @@ class _Move:
     @property
     def left(self) -> int:
         return self.state.task.budget.turns - self.turn.index
+
+    @property
+    def may_zoom(self) -> bool:
+        most = self.state.task.budget.zooms
+        return most is None or len(self.state.frames) - 1 < most
 
     def mask(self, action: Segment, answer: SegmentResult) -> Outcome:
         frame = self.state.frames[action.frame]

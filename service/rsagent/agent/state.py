@@ -31,12 +31,14 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much an episode may take. `malformed` and `repeats` are the counts at which it stops."""
+    """How much an episode may take. `malformed` and `repeats` are the counts at which it stops; `zooms` the frames
+    that may be opened, None for any number."""
 
     turns: int = 8
     malformed: int = 3
     repeats: int = 2
     points: int = 16
+    zooms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

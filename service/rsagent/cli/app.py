@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rsagent.cli import eval_options
 from rsagent.errors import RSAgentError
 
 HELP = """Text-guided segmentation that reasons and acts.
@@ -21,6 +22,8 @@ several turns, and submits. Start with one of these:
     rsagent segment cup.jpg "what you drink from" -o overlay.png
 
     rsagent batch manifest.jsonl -o answers.jsonl      # many at once
+
+    rsagent eval --count 60 -o build/eval              # how good it is, with every turn on a page
 
     rsagent examples                                   # shipped pictures to try it on
 
@@ -111,6 +114,48 @@ def batch(
     plan = command.Plan(manifest, output, coco, server, key_file, concurrency, again)
     errors = asyncio.run(command.batch(plan, command.options_of(turns, deadline, seed)))
     raise typer.Exit(int(errors > 0))
+
+
+@app.command("eval", help=eval_options.HELP)
+def evaluate(
+    dataset: eval_options.Dataset = "collages",
+    path: eval_options.Folder = None,
+    split: eval_options.Split = None,
+    by: eval_options.By = None,
+    images: eval_options.Images = None,
+    ignore: eval_options.Ignore = "exclude",
+    texts: eval_options.Texts = "first",
+    absent: eval_options.Absent = 0,
+    count: eval_options.Count = 300,
+    wording: eval_options.Wording = "heldout",
+    seed: eval_options.Seed = 0,
+    kinds: eval_options.Kinds = "",
+    limit: eval_options.Limit = None,
+    turns: eval_options.Turns = "1,8",
+    zoom: eval_options.Zoom = "on",
+    server: eval_options.Server = None,
+    key_file: eval_options.KeyFile = None,
+    at_once: eval_options.AtOnce = 8,
+    deadline: eval_options.Deadline = 120.0,
+    output: eval_options.Output = None,
+    again: eval_options.Again = False,
+    pictures: eval_options.Pictures = 24,
+    check: eval_options.Check = False,
+) -> None:
+    from rsagent.cli import evaluate as command
+    from rsagent.cli import samples
+
+    if check:
+        raise typer.Exit(int(not command.check()))
+    choice = samples.Choice(
+        dataset, path, split, by, images, count, wording, seed, ignore, texts, absent, command.listed(kinds), limit
+    )
+    plan = command.Plan(
+        command.runs_of(turns, zoom), server, key_file, at_once, deadline, output, again, pictures, choice.as_config()
+    )
+    reports = asyncio.run(command.run(plan, samples.load(choice)))
+    typer.echo(command.told(reports))
+    raise typer.Exit(int(any(report.all.scored < report.all.total for report in reports.values())))
 
 
 @app.command()

@@ -28,7 +28,7 @@ sample has no answer and scores nothing. `Halted` ends the whole evaluation."""
 
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, None)
 """Seconds to wait for an engine whose queue is full, where it does not say how long; then no more."""
-HOPELESS = frozenset({401, 403})
+HOPELESS = frozenset({401, 403, 404})
 """What a service answers so to one request, it answers so to all."""
 
 

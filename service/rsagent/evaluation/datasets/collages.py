@@ -61,7 +61,7 @@ def unseen(
     """`count` requests whose sentences no training ever saw: what generalises beyond the table of facts. `kind` is one
     of `FACTUAL`. They stand aside: "all" is without them."""
     world = _world(split)
-    scenes = _scenes(world, seed + 1, side)
+    scenes = _scenes(world, seed + 1 + FACTUAL.index(kind), side)
     found = (_next_of(kind, world, scenes, "heldout") for _ in range(count))
     return [Sample(one.id, one.query, f"{kind}, unseen sentence", one.load, aside=True) for one in found]
 

@@ -1,0 +1,92 @@
+"""Which samples `rsagent eval` asks about: the command line's words for the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from rsagent.errors import BadQuery
+from rsagent.evaluation.datasets import coco, collages, grefcoco, reasonseg, refcoco, unseen
+from rsagent.evaluation.datasets.collages import FACTUAL, KINDS, SPLITS, VOICES
+from rsagent.evaluation.datasets.reasonseg import Ignore, Texts
+from rsagent.evaluation.datasets.refcoco import Name
+from rsagent.evaluation.samples import Sample, subset
+from rsagent.training.world.requests import ALL_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A data set and what of it. What is None is the data set's own default."""
+
+    dataset: str
+    path: Path | None = None
+    split: str | None = None
+    by: str | None = None
+    images: Path | None = None
+    count: int = 300
+    wording: str = "heldout"
+    seed: int = 0
+    ignore: str = "exclude"
+    texts: str = "first"
+    absent: int = 0
+    kinds: tuple[str, ...] = ()
+    limit: int | None = None
+
+    @property
+    def place(self) -> Path:
+        """The path. Raises BadQuery where a data set on disk was named without it."""
+        if self.path is None:
+            raise BadQuery(f"where is {self.dataset}? Name its folder: `rsagent eval {self.dataset} FOLDER`")
+        return self.path
+
+    def as_config(self) -> dict[str, Any]:
+        """What chose the samples, as plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        told = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return {name: value for name, value in told.items() if value not in (None, (), [])}
+
+
+def load(choice: Choice) -> list[Sample]:
+    """The samples. Raises BadQuery for a choice that is none, DatasetError for files that are missing or broken."""
+    _among("--wording", choice.wording, VOICES)
+    _among("--ignore", choice.ignore, get_args(Ignore))
+    _among("--texts", choice.texts, get_args(Texts))
+    if choice.dataset == "collages":  # whose kinds are made, not picked
+        return subset(_collages(choice), limit=choice.limit)
+    return subset(LOADERS[_among("the data set", choice.dataset, tuple(LOADERS))](choice), choice.kinds, choice.limit)
+
+
+def _collages(choice: Choice) -> list[Sample]:
+    """Held-out collages, and beside them requests whose facts no training saw."""
+    split = _among("--split", choice.split or "test", SPLITS)
+    kinds = (ALL_KINDS if choice.kinds == ("all",) else choice.kinds) or KINDS
+    samples = collages(choice.count, cast(Any, choice.wording), cast(Any, split), choice.seed, kinds=kinds)
+    for kind in FACTUAL:
+        if kind in kinds:
+            samples += unseen(choice.count // len(kinds), cast(Any, split), choice.seed, kind=kind)
+    return samples
+
+
+def _refcoco(choice: Choice) -> list[Sample]:
+    return refcoco(choice.place, cast(Name, choice.dataset), choice.split or "val", choice.by, choice.images)
+
+
+LOADERS: dict[str, Callable[[Choice], list[Sample]]] = {
+    "collages": _collages,
+    "reasonseg": lambda one: reasonseg(
+        one.place, one.split or "val", ignore=cast(Ignore, one.ignore), texts=cast(Texts, one.texts)
+    ),
+    "refcoco": _refcoco,
+    "refcoco+": _refcoco,
+    "refcocog": _refcoco,
+    "grefcoco": lambda one: grefcoco(one.place, one.split or "val", one.images),
+    "coco": lambda one: coco(one.place, one.images, absent=one.absent),
+}
+
+
+def _among(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise BadQuery(f"{name} is one of {', '.join(known)}, not {value!r}")
+    return value
