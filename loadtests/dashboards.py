@@ -149,17 +149,21 @@ def _new(path: Path, *marks: int) -> bytes:
 
 
 def measured(profile: Profile, seconds: float, folder: Path) -> Iterator[tuple[list[Asked], Prometheus]]:
-    """What the panels return after `seconds` of load, while it goes on: once, and again as long as one has no data and
-    there is patience. The last one counts."""
+    """What the panels return after `seconds` of load, while it goes on.
+
+    Once, and again as long as a query has had no data and there is patience: where a request takes longer than
+    the half minute that rates are over, there are moments without one. The last one counts, and has the latest answer
+    with data of each query.
+    """
     with standing(profile, folder) as (url, targets), prometheus.watching(targets, folder) as source, loaded(url):
         time.sleep(seconds)
         until = time.monotonic() + PATIENCE
-        while True:
-            asked = ask(source, profile)
-            yield asked, source
-            if all(one.has_data for one in asked) or time.monotonic() > until:
-                return
+        asked = ask(source, profile)
+        yield asked, source
+        while not all(one.has_data for one in asked) and time.monotonic() < until:
             time.sleep(2)
+            asked = [new if new.has_data else old for old, new in zip(asked, ask(source, profile), strict=True)]
+            yield asked, source
 
 
 def show(asked: list[Asked], console: Console) -> bool:
