@@ -62,7 +62,7 @@ def _card(sample: Sample, runs: Sequence[tuple[str, Mapping[str, Row]]], journal
     return (
         f'<article data-kind="{html.escape(sample.kind)}" data-iou="{last.iou:.4f}">'
         f"<h3>{_text(sample.query)}</h3><p>{_text(sample.kind)} · {_text(sample.id)}</p>"
-        f'<div class="run">{meant}</div>{strips}</article>'
+        f'<div class="card">{meant}<div>{strips}</div></div></article>'
     )
 
 
@@ -83,17 +83,15 @@ def _strip(name: str, row: Row, story: Story, loaded: Loaded, zooms: bool) -> st
 
 
 def _views(story: Story, loaded: Loaded, zooms: bool) -> Iterator[tuple[StoryStep, drawing.View]]:
-    """Each step with the frame it speaks of; a zoom with the one it opens."""
+    """Each step with the frame it speaks of."""
     frames: list[Box | None] = [None]
     seen: list[ActionDocument] = []
     for step in story.steps:
         action = step.action
+        frame = action.frame if isinstance(action, SegmentAction | ZoomAction) else 0
+        yield step, drawing.View.of(loaded.image, frames[frame] if frame < len(frames) else None)
         if isinstance(action, ZoomAction) and zooms and action not in seen:
             frames.append(action.bbox)
-            yield step, drawing.View.of(loaded.image, action.bbox)
-        else:
-            frame = action.frame if isinstance(action, SegmentAction | ZoomAction) else 0
-            yield step, drawing.View.of(loaded.image, frames[frame] if frame < len(frames) else None)
         seen.append(action)
 
 
