@@ -11,12 +11,21 @@ The segmenter is that of the settings (RSAGENT_SEGMENTER__…). A run that was s
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from rsagent import settings
 from rsagent.agent import dialects
@@ -29,7 +38,7 @@ from rsagent.training.synthesis.records import read
 from rsagent.training.synthesis.sources import Source, WorldSource
 from rsagent.training.synthesis.transcript import ImageKind
 from rsagent.training.synthesis.viewer import page, some_of_each
-from rsagent.training.synthesis.workshop import Workshop, enough, perform, played, remember, shards_of
+from rsagent.training.synthesis.workshop import Workshop, enough, perform, played, remember, shards_of, workers_of
 from rsagent.training.world.combinations import Combinations
 from rsagent.training.world.phrasing import Voice
 from rsagent.training.world.requests import ALL_KINDS, Kind
@@ -38,6 +47,7 @@ from rsagent.training.world.situations import SITUATIONS, Situation
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_show_locals=False)
 console = Console(stderr=True)
+AHEAD = 1
 CORES = min(2, os.cpu_count() or 1)
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the trajectories; gone on with if it is there.")]
@@ -77,9 +87,14 @@ def _run(workshop: Workshop, count: int, workers: int) -> None:
     )  # fmt: skip
     with bar:
         task = bar.add_task("", total=enough(count))
-        perform(workshop, count, workers, lambda passed: bar.update(task, completed=min(passed, enough(count))))
+        tick = partial(_tick, bar, task, enough(count))
+        perform(workshop, count, workers_of(workers), workers + AHEAD, tick)
     console.print(finish(workshop.folder, played(workshop, count), count))
     console.print(f"written: {workshop.folder}; look at {workshop.folder / 'index.html'}")
+
+
+def _tick(bar: Progress, task: TaskID, total: int, passed: int) -> None:
+    bar.update(task, completed=min(passed, total))
 
 
 def _workshop(

@@ -10,11 +10,12 @@ import asyncio
 import json
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count as count_up
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ from rsagent.agent import dialects
 from rsagent.policy.protocol import ViewSpec
 from rsagent.segmenter.core import SamCore
 from rsagent.segmenter.pool import SegmenterPool
-from rsagent.segmenter.protocol import image_id
+from rsagent.segmenter.protocol import Segmenter, image_id
 from rsagent.segmenter.variants import load
 from rsagent.settings import SegmenterSettings
 from rsagent.training.synthesis.acting import Acted, Plan, Stage, act
@@ -41,7 +42,6 @@ CLICKING = Habits(clicks=2)
 BUDGETS = {1: 0.05, 2: 0.05, 3: 0.1, 4: 0.15, 6: 0.2, 8: 0.45}
 PLANS: dict[Plan, float] = {"straight": 0.56, "mistaken": 0.17, "misplaced": 0.07, "loose": 0.1, "astray": 0.1}
 AT_ONCE = 16
-AHEAD = 2
 ENOUGH = 1.3
 """How many that pass are played for each that is wanted, so that there is something to choose from."""
 
@@ -69,7 +69,7 @@ class Workshop:
     def done(self) -> dict[int, int]:
         """The shards that are written, and how many trajectories each has."""
         files = sorted((self.folder / SHARDS).glob("*.jsonl"))
-        return {int(file.stem): sum(1 for _ in file.open(encoding="utf-8")) for file in files}
+        return {int(file.stem): file.read_bytes().count(b"\n") for file in files}
 
     def play(self, shard: int) -> int:
         """Play a shard and write it; how many trajectories passed. -1 where the source is at its end."""
@@ -82,8 +82,7 @@ class Workshop:
 
     async def _perform(self, shard: int, occasions: list[Occasion]) -> list[Trajectory]:
         chance = random.Random(f"{self.seed}:{self.source.name}:{self.source.split}:{shard}")
-        core = _core(self.segmenter.variant, self.segmenter.path, self.segmenter.sha256)
-        pool = SegmenterPool(core, self.segmenter.variant, max_batch=AT_ONCE, queue=4 * AT_ONCE)
+        pool = open_segmenter(self.segmenter)
         stage, gate = Stage(dialects.get(self.dialect), self.view, pool), asyncio.Semaphore(AT_ONCE)
         try:
             parts = [self._scene(occasion, stage, gate, chance.getrandbits(32)) for occasion in occasions]
@@ -117,6 +116,12 @@ class Workshop:
         return [trajectory]
 
 
+def open_segmenter(settings: SegmenterSettings) -> Segmenter:
+    """A pool for one event loop, over weights that are read once a process."""
+    core = _core(settings.variant, settings.path, settings.sha256)
+    return SegmenterPool(core, settings.variant, max_batch=AT_ONCE, queue=4 * AT_ONCE)
+
+
 @cache
 def _core(variant: str, path: str | None, sha256: str | None) -> SamCore:
     return load(variant, path, sha256)
@@ -133,33 +138,33 @@ def enough(count: int) -> int:
     return round(count * ENOUGH)
 
 
-def perform(workshop: Workshop, count: int, workers: int, told: Callable[[int], None]) -> int:
+def workers_of(count: int) -> Executor:
+    """Processes that play shards, each on its own core."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _quietly, (1,))
+
+
+def perform(workshop: Workshop, count: int, workers: Executor, ahead: int, told: Callable[[int], None]) -> int:
     """Play shards until enough for `count` have passed or the source is at its end; how many have.
 
     `told` hears after each shard how many have passed so far, at first of those that were there already. Shards are
-    taken in order, so that the same ones are played whatever the number of workers.
+    taken in order, `ahead` at a time, so that the first ones are the same whatever the number of workers.
     """
     done, wanted = workshop.done(), enough(count)
     told(sum(done.values()))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _quietly, (1,)) as pool:
-        numbers = (number for number in count_up() if number not in done)
-        running = {pool.submit(workshop.play, number): number for number in _first(numbers, workers + AHEAD)}
-        ended = False
-        while running:
-            ready, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ready:
+    numbers = (number for number in count_up() if number not in done)
+    ended, running = sum(done.values()) >= wanted, dict[Future[int], int]()
+    with workers:
+        while running or not ended:
+            if not ended:
+                more = islice(numbers, ahead - len(running))
+                running |= {workers.submit(workshop.play, number): number for number in more}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number, passed = running.pop(future), future.result()
-                ended = ended or passed < 0
-                done[number] = max(0, passed)
+                if passed >= 0:
+                    done[number] = passed
                 told(sum(done.values()))
-            if not ended and sum(done.values()) < wanted:
-                running |= {pool.submit(workshop.play, number): number for number in _first(numbers, len(ready))}
+                ended = ended or passed < 0 or sum(done.values()) >= wanted
     return sum(done.values())
-
-
-def _first(numbers: Iterator[int], count: int) -> list[int]:
-    return [number for number, _ in zip(numbers, range(count), strict=False)]
 
 
 def shards_of(folder: Path) -> list[Trajectory]:

@@ -18,6 +18,8 @@ from rsagent.training.world.situations import SITUATIONS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 T = TypeVar("T")
+APART = 5
+"""Seeds between the tiles of a sheet, so that they show different scenes."""
 Size = Annotated[tuple[int, int], typer.Option(help="height and width, px")]
 
 
@@ -50,12 +52,10 @@ def sheet(
     What a scene was made for is what is asked: small targets, touching ones.
     """
     world = World(split)
-    tiles = [
-        shown
-        for situation in _chosen(situations, SITUATIONS)
-        for kind in _chosen(kinds, ALL_KINDS)
-        if (shown := example(world, situation, kind, size, pairs, first)) is not None
-    ]
+    wanted = [(s, k) for s in _chosen(situations, SITUATIONS) for k in _chosen(kinds, ALL_KINDS)]
+    starts = range(first, first + APART * len(wanted), APART)
+    found = (example(world, *one, size, pairs, start) for one, start in zip(wanted, starts, strict=True))
+    tiles = [shown for shown in found if shown is not None]
     cv2.imwrite(str(out), cv2.cvtColor(contact(tiles, columns), cv2.COLOR_RGB2BGR))
 
 
