@@ -18,9 +18,9 @@ BOARD = Board(
                 number("Replicas", "Healthy ones.", "short", f"sum(ray_serve_deployment_replica_healthy{{{_OURS}}})"),
                 number(
                     "Replicas wanted",
-                    "As many as the autoscaler aims at.",
+                    "As many as the autoscaler aims at, or as are set.",
                     "short",
-                    f"max(ray_serve_autoscaling_target_replicas{{{_OURS}}})",
+                    "rsagent:segmenter_replicas:wanted",
                 ),
                 number(
                     "Calls under way",
@@ -45,7 +45,7 @@ BOARD = Board(
                     "healthy below wanted: a replica is starting, or there is no machine for it.",
                     "short",
                     Query(f"sum(ray_serve_deployment_replica_healthy{{{_OURS}}})", "healthy"),
-                    Query(f"max(ray_serve_autoscaling_target_replicas{{{_OURS}}})", "wanted"),
+                    Query("rsagent:segmenter_replicas:wanted", "wanted"),
                 ),
                 lines(
                     "Calls under way",
