@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rsagent.cli.app import app
 from rsagent.cli.evaluate import Plan, check, run, runs_of, told
-from rsagent.cli.samples import Choice, load
+from rsagent.cli.samples import Choice, Made, load
 from rsagent.errors import BadQuery, RSAgentError, SegmenterError
 from rsagent.evaluation.datasets import DatasetError
 from rsagent.segmenter.fake import FakeSegmenter
@@ -57,7 +57,8 @@ def test_what_is_no_budget_is_refused(turns: str, zoom: str) -> None:
         (Choice("imagenet"), "the data set is one of collages, reasonseg"),
         (Choice("refcoco"), "Name its folder"),
         (Choice("collages", split="testA"), "--split is one of"),
-        (Choice("collages", wording="loud"), "--wording is one of train, heldout"),
+        (Choice("collages", made=Made(wording="loud")), "--wording is one of train, heldout"),
+        (Choice("collages", made=Made(scenes="huge")), "--scenes is one of plain, small"),
         (Choice("reasonseg", Path("x"), ignore="maybe"), "--ignore is one of exclude"),
     ],
 )

@@ -128,6 +128,8 @@ def evaluate(
     absent: eval_options.Absent = 0,
     count: eval_options.Count = 300,
     wording: eval_options.Wording = "heldout",
+    scenes: eval_options.Scenes = "plain",
+    pairs: eval_options.Pairs = "any",
     seed: eval_options.Seed = 0,
     kinds: eval_options.Kinds = "",
     limit: eval_options.Limit = None,
@@ -147,9 +149,8 @@ def evaluate(
 
     if check:
         raise typer.Exit(int(not command.check()))
-    choice = samples.Choice(
-        dataset, path, split, by, images, count, wording, seed, ignore, texts, absent, command.listed(kinds), limit
-    )
+    made = samples.Made(count, wording, scenes, pairs, seed)
+    choice = samples.Choice(dataset, path, split, by, images, ignore, texts, absent, command.listed(kinds), limit, made)
     plan = command.Plan(
         command.runs_of(turns, zoom), server, key_file, at_once, deadline, output, again, pictures, choice.as_config()
     )

@@ -55,6 +55,12 @@ Count = Annotated[
 Wording = Annotated[
     str, typer.Option(rich_help_panel=_SAMPLES, help="Collages: 'heldout' phrasings, or those of 'train'ing.")
 ]
+Scenes = Annotated[
+    str, typer.Option(rich_help_panel=_SAMPLES, help="Collages: plain, small, touching, repeated or crowded.")
+]
+Pairs = Annotated[
+    str, typer.Option(rich_help_panel=_SAMPLES, help="Collages: 'novel' pairs of things never met in training.")
+]
 Seed = Annotated[int, typer.Option(rich_help_panel=_SAMPLES, help="Collages: another seed, other scenes.", min=0)]
 Kinds = Annotated[
     str, typer.Option(rich_help_panel=_SAMPLES, help="Only these kinds, with commas; collages also know 'all'.")

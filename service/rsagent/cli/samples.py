@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast
 
 from rsagent.errors import BadQuery
 from rsagent.evaluation.datasets import coco, collages, grefcoco, reasonseg, refcoco, unseen
-from rsagent.evaluation.datasets.collages import FACTUAL, KINDS, SPLITS, VOICES
-from rsagent.evaluation.datasets.reasonseg import Ignore, Texts
+from rsagent.evaluation.datasets.collages import FACTUAL, KINDS, PAIRS, SITUATIONS, SPLITS, VOICES
+from rsagent.evaluation.datasets.reasonseg import IGNORES, TEXTS
 from rsagent.evaluation.datasets.refcoco import Name
 from rsagent.evaluation.samples import Sample, subset
 from rsagent.training.world.requests import ALL_KINDS
+
+T = TypeVar("T", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Which collages are made."""
+
+    count: int = 300
+    wording: str = "heldout"
+    scenes: str = "plain"
+    pairs: str = "any"
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +38,12 @@ class Choice:
     split: str | None = None
     by: str | None = None
     images: Path | None = None
-    count: int = 300
-    wording: str = "heldout"
-    seed: int = 0
     ignore: str = "exclude"
     texts: str = "first"
     absent: int = 0
     kinds: tuple[str, ...] = ()
     limit: int | None = None
+    made: Made = field(default_factory=Made)
 
     @property
     def place(self) -> Path:
@@ -43,16 +54,14 @@ class Choice:
 
     def as_config(self) -> dict[str, Any]:
         """What chose the samples, as plain values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: value for name, value in asdict(self).items() if name != "made"}
+        values |= asdict(self.made) if self.dataset == "collages" else {}
         told = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         return {name: value for name, value in told.items() if value not in (None, (), [])}
 
 
 def load(choice: Choice) -> list[Sample]:
     """The samples. Raises BadQuery for a choice that is none, DatasetError for files that are missing or broken."""
-    _among("--wording", choice.wording, VOICES)
-    _among("--ignore", choice.ignore, get_args(Ignore))
-    _among("--texts", choice.texts, get_args(Texts))
     if choice.dataset == "collages":  # whose kinds are made, not picked
         return subset(_collages(choice), limit=choice.limit)
     return subset(LOADERS[_among("the data set", choice.dataset, tuple(LOADERS))](choice), choice.kinds, choice.limit)
@@ -62,10 +71,18 @@ def _collages(choice: Choice) -> list[Sample]:
     """Held-out collages, and beside them requests whose facts no training saw."""
     split = _among("--split", choice.split or "test", SPLITS)
     kinds = (ALL_KINDS if choice.kinds == ("all",) else choice.kinds) or KINDS
-    samples = collages(choice.count, cast(Any, choice.wording), cast(Any, split), choice.seed, kinds=kinds)
+    samples = collages(
+        choice.made.count,
+        _among("--wording", choice.made.wording, VOICES),
+        split,
+        choice.made.seed,
+        kinds=kinds,
+        situation=_among("--scenes", choice.made.scenes, SITUATIONS),
+        pairs=_among("--pairs", choice.made.pairs, PAIRS),
+    )
     for kind in FACTUAL:
         if kind in kinds:
-            samples += unseen(choice.count // len(kinds), cast(Any, split), choice.seed, kind=kind)
+            samples += unseen(choice.made.count // len(kinds), split, choice.made.seed, kind)
     return samples
 
 
@@ -76,7 +93,10 @@ def _refcoco(choice: Choice) -> list[Sample]:
 LOADERS: dict[str, Callable[[Choice], list[Sample]]] = {
     "collages": _collages,
     "reasonseg": lambda one: reasonseg(
-        one.place, one.split or "val", ignore=cast(Ignore, one.ignore), texts=cast(Texts, one.texts)
+        one.place,
+        one.split or "val",
+        ignore=_among("--ignore", one.ignore, IGNORES),
+        texts=_among("--texts", one.texts, TEXTS),
     ),
     "refcoco": _refcoco,
     "refcoco+": _refcoco,
@@ -86,7 +106,9 @@ LOADERS: dict[str, Callable[[Choice], list[Sample]]] = {
 }
 
 
-def _among(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise BadQuery(f"{name} is one of {', '.join(known)}, not {value!r}")
-    return value
+def _among(name: str, value: str, known: tuple[T, ...]) -> T:
+    """The known one that `value` names. Raises BadQuery."""
+    for one in known:
+        if one == value:
+            return one
+    raise BadQuery(f"{name} is one of {', '.join(known)}, not {value!r}")

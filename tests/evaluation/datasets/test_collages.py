@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rsagent.evaluation.datasets import DatasetError, collages, unseen
+from rsagent.training.world.situations import Situation
 from rsagent.training.world.stock import MaterialMissing
 
 PUBLISHED = "ab3b809269fcf80a9a7d93226d944b7855910660ed54a99206cde6088b683d92"
@@ -41,6 +42,15 @@ def test_chosen_kinds_only() -> None:
     assert [one.kind for one in collages(3, kinds=("absent",))] == ["absent"] * 3
     with pytest.raises(DatasetError, match="no requests of the kind 'cups': choose of name, "):
         collages(3, kinds=("cups",))
+
+
+@pytest.mark.parametrize("situation", ["small", "touching"])
+def test_a_situation_is_what_is_asked_about(situation: Situation) -> None:
+    for one in collages(2, kinds=("name", "absent"), situation=situation):
+        loaded = one.load()
+        assert len(loaded.targets) == (one.kind == "name")
+        if situation == "small" and loaded.targets:
+            assert loaded.truth.mean() < 0.02
 
 
 def test_unseen_facts_stand_aside() -> None:

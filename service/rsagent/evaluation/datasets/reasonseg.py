@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import cv2
 import numpy as np
@@ -24,7 +24,8 @@ from rsagent.segmenter.protocol import Mask
 
 Ignore = Literal["exclude", "target", "background"]
 Texts = Literal["first", "all"]
-SPLITS = ("train", "val", "test")
+IGNORES: tuple[Ignore, ...] = get_args(Ignore)
+TEXTS: tuple[Texts, ...] = get_args(Texts)
 
 
 def _listed(text: object) -> object:
