@@ -36,7 +36,7 @@ def test_a_mask_that_lacks_a_part_is_clicked_there_with_what_was_said_before() -
 
 def test_a_click_that_gains_nothing_is_not_learnt_and_the_best_mask_is_submitted() -> None:
     one = acted(request(0), segmenter=Blunt(lacking=0.3, stubborn=True))
-    assert NO_GAIN in one.slips
+    assert one.slips.count(NO_GAIN) == 1
     assert isinstance(one.state.turns[-1].action, Finish)
     assert one.slips[-1] == ""
     assert shape(one) == "click undone"

@@ -26,6 +26,8 @@ AROUND = 2.0
 LEAST = 0.25
 MOSTLY = 0.6
 MOST_POINTS = 4
+SAME = 0.97
+"""IoU of two masks from which on a click has changed nothing worth another one."""
 
 
 @dataclass(frozen=True)
@@ -177,12 +179,16 @@ class Expert:
         return Move(self.say(state, "lacks" if click.positive else "spills", placed.name), action, about=placed)
 
     def _worth(self, state: EpisodeState, last: MaskRecord, done: dict[int, int]) -> bool:
-        """Whether there are clicks left, and turns for what else is to be done."""
+        """Whether there are clicks left, turns for what else is to be done, and the last click was of use."""
         clicks = 0
         for turn in reversed(state.turns):
             if not _clicked(turn.action):
                 break
             clicks += 1
+        asked = state.turns[-1].action
+        base = state.mask(asked.base_mask) if isinstance(asked, Segment) and asked.base_mask is not None else None
+        if base is not None and mask_iou(base.mask, last.mask) > SAME:
+            return False
         left = state.task.budget.turns - len(state.turns) - (len(self.order) - len(done)) - 1
         return clicks < self.habits.clicks and left > 0
 
