@@ -19,6 +19,7 @@ PARTS: dict[str, Measure] = {
     "noisy": noisy.measure,
     "isolation": isolation.measure,
     "fuzz": fuzz.measure,
+    "contract": fuzz.contract,
     "chaos": chaos.measure,
     "soak": soak.measure,
 }

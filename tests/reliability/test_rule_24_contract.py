@@ -21,7 +21,7 @@ CASES = int(os.environ.get("CONTRACT_CASES", "4"))
 
 
 def test_the_contract_holds_for_generated_requests() -> None:
-    """A slice; `python -m loadtests reliability fuzz` tries 1,000 a route."""
+    """A slice; `python -m loadtests reliability contract` tries 1,000 a route."""
     with standing(0, 0, RSAGENT_LIMITS__QUEUE="64") as stand:
         found = fuzz.contract_of(stand.url, CASES, phases="fuzzing")
         held = stand.left_over()
