@@ -95,7 +95,7 @@ async def run(plan: Plan, samples: list[Sample]) -> dict[str, Report]:
     """Ask about all samples within each budget, and write what the plan says. Raises RSAgentError."""
     console = Console(stderr=True)
     async with AsyncExitStack() as stack:
-        config = _config(plan, samples)
+        config = _config(plan, samples) if plan.out else {}
         journal = stack.enter_context(Journal.open(plan.out / "rows.jsonl", config)) if plan.out else None
         answers = await _answers(plan, stack, console)
         reports = await _ask(plan, samples, answers, journal, console)

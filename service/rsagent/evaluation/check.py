@@ -63,7 +63,8 @@ def _blob(rng: np.random.Generator, height: int, width: int) -> Mask:
     for _ in range(int(rng.integers(1, 4))):
         top, left = int(rng.integers(height)), int(rng.integers(width))
         mask[top : top + int(rng.integers(1, height + 1)), left : left + int(rng.integers(1, width + 1))] = True
-    return mask ^ (rng.random(mask.shape) < rng.choice([0.0, 0.05]))
+    noise = rng.random(mask.shape) < rng.choice([0.0, 0.05])
+    return np.asarray(mask ^ noise, dtype=np.bool_)
 
 
 def _runs(mask: Mask) -> dict[str, object]:

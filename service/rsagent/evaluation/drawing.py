@@ -16,6 +16,7 @@ from rsagent.segmenter.protocol import Box, Mask
 Pixels = NDArray[np.uint8]
 WIDTH = 220
 """Pixels across."""
+HALF = 127
 LEAST = 8
 """The smallest crop, in pixels of the picture."""
 TRUTH, MASK, CALL, ADDS, TAKES = (255, 220, 0), (40, 200, 80), (60, 130, 255), (0, 230, 0), (240, 40, 40)
@@ -42,22 +43,22 @@ class View:
 
     def pixels(self) -> Pixels:
         """uint8 [h, WIDTH, 3]."""
-        return np.asarray(self._brought(self.image), dtype=np.uint8)
+        return self._brought(self.image).copy()
 
     def mask(self, mask: Mask) -> Mask:
         """bool [h, WIDTH] of a mask of the picture."""
-        return np.asarray(self._brought(mask.astype(np.float32)) >= 0.5)
+        return self._brought(mask.astype(np.uint8) * np.uint8(255)) > HALF
 
     def point(self, x: float, y: float) -> tuple[int, int]:
         """Where a point of the picture is."""
         return round((x - self.box[0]) * self.scale), round((y - self.box[1]) * self.scale)
 
-    def _brought(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _brought(self, pixels: Pixels) -> Pixels:
         x1, y1, x2, y2 = self.box
         part = np.ascontiguousarray(pixels[y1:y2, x1:x2])
         size = (WIDTH, max(1, round(part.shape[0] * self.scale)))
         how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(part, size, interpolation=how))  # type: ignore[call-overload]
+        return np.asarray(cv2.resize(part, size, interpolation=how), dtype=np.uint8)
 
 
 def truth(image: Pixels, targets: Mask, ignore: Mask | None) -> str:

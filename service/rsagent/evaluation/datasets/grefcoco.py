@@ -50,7 +50,8 @@ def grefcoco(root: Path, split: str = "val", images: Path | None = None) -> list
     path = first_there([folder / "grefs(unc).json", folder / "grefs(unc).p"], "the expressions of gRefCOCO")
     what = "the expressions of gRefCOCO"
     fields = pickles.read(path, what) if path.suffix == ".p" else read_json(path, what)
-    chosen = of_split(parse(_REFERENCES, fields, path), split, path)
+    references = parse(_REFERENCES, fields, path)
+    chosen = of_split(references, split, path)
     instances = read_instances(first_there([folder / "instances.json"], "the annotations of gRefCOCO"))
     return _samples(chosen, instances, picture_folder(root, images))
 

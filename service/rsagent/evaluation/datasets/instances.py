@@ -149,7 +149,8 @@ def mask_of(segmentation: list[list[float]] | Runs, height: int, width: int) -> 
     if not polygons or not all(np.isfinite(polygon).all() for polygon in polygons):
         raise ValueError("it has no polygon of at least three corners")
     parts = (part["counts"].decode("ascii") for part in coco.frPyObjects(polygons, height, width))
-    return np.logical_or.reduce([rle.decode(counts, height, width) for counts in parts])
+    masks = [rle.decode(counts, height, width) for counts in parts]
+    return np.asarray(np.logical_or.reduce(masks), dtype=np.bool_)
 
 
 def _decoded(runs: Runs, height: int, width: int) -> Mask:

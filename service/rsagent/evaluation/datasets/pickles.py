@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from rsagent.evaluation.datasets.files import DatasetError, read_bytes
 
-_BROKEN = (
+_BROKEN: tuple[type[Exception], ...] = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     MemoryError, RecursionError, ImportError,
 )  # fmt: skip
