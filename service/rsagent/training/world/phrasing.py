@@ -114,7 +114,7 @@ BOTH: Wording = {
 }
 
 ORDINAL_PHRASES: Wording = {
-    "train": ("the {ordinal} {n} from the {side}", "{ordinal} {n} from the {side}"),
+    "train": ("the {ordinal} {n} from the {side}", "the {ordinal} {n} starting from the {side}"),
     "heldout": ("the {ordinal} {n} counted from the {side}", "the {n} that comes {ordinal} from the {side}"),
 }
 
@@ -151,7 +151,10 @@ SAME |= {"lettuce", "lavender", "clownfish", "lionfish", "buffalo"}
 
 def is_plural(phrase: str) -> bool:
     """Whether a noun phrase of this module takes "are"."""
-    return phrase.startswith(("all ", "both ")) or " and the " in phrase or phrase.split(" ")[-1] in PLURAL_NOUNS
+    counted = ("the two ", "the three ", "the four ", "the five ", "the six ")
+    return (
+        phrase.startswith(("all ", "both ", *counted)) or " and the " in phrase or phrase.split(" ")[-1] in PLURAL_NOUNS
+    )
 
 
 def definite(noun: str) -> str:
