@@ -81,7 +81,8 @@ def _over(front: Pixels, back: Pixels) -> Pixels:
     above, below = (p[..., 3:].astype(np.float32) / 255 for p in (front, back))
     alpha = above + below * (1 - above)
     colour = (front[..., :3] * above + back[..., :3] * below * (1 - above)) / np.maximum(alpha, 1e-3)
-    return np.rint(np.concatenate([colour, alpha * 255], 2)).clip(0, 255).astype(np.uint8)
+    whole = np.concatenate([colour, alpha * 255], 2)
+    return np.asarray(np.rint(whole).clip(0, 255), np.uint8)
 
 
 def _single(material: Material, home: Pixels, rng: Rng) -> Pixels:
