@@ -44,8 +44,8 @@ What was learned on the way, in the order of what it cost to find out:
   the first 30). Frozen, it also costs less.
 - SAM's random positional frequencies keep the decoder on a plateau of empty masks; see `train._frequencies`.
 - With ReLUs and a rate of 1.2e-3, nine in ten units of the decoder's MLPs were dead within ten minutes, for good.
-- Muon, `channels_last` for the whole model and fused attention brought training nothing; `torch.compile` needs longer to
-  compile than it could give back.  Larger pictures last: a step at 128 px costs a fifth of one at 256 px.
+- Muon, `channels_last` for the whole model and fused attention brought training nothing; `torch.compile` needs longer
+  to compile than it could give back.  Larger pictures last: a step at 128 px costs a fifth of one at 256 px.
 - The three outputs must all be right for a box: as long as only the best of them learnt, the one believed best was
   1.5 points of IoU behind the single-mask output.
 - Corrections must be trained on the mask that will be carried over, the one believed best of three: then a click upon
