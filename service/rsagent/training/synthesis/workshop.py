@@ -27,7 +27,6 @@ from rsagent.policy.protocol import ViewSpec
 from rsagent.segmenter.core import SamCore
 from rsagent.segmenter.pool import SegmenterPool
 from rsagent.segmenter.protocol import Segmenter, image_id
-from rsagent.segmenter.variants import load
 from rsagent.settings import SegmenterSettings
 from rsagent.training.synthesis.acting import Acted, Plan, Stage, act
 from rsagent.training.synthesis.choosing import PASS, passes
@@ -98,7 +97,9 @@ class Workshop:
             budget = chance.choices(list(BUDGETS), list(BUDGETS.values()))[0]
             voice = chance.getrandbits(30)
             expert = Expert(occasion.scene, request, replace(self.habits, voice=voice if self.varied else None))
-            least = 2 * len(expert.order) if len(expert.order) > 1 else 1
+            least = len(expert.order) + 1 if len(expert.order) > 1 else 1
+            if least > max(BUDGETS):
+                continue
             async with gate:
                 rng = np.random.default_rng(chance.getrandbits(32))
                 acted = await act(expert, image, plan, max(budget, least), stage, rng)
@@ -118,13 +119,12 @@ class Workshop:
 
 def open_segmenter(settings: SegmenterSettings) -> Segmenter:
     """A pool for one event loop, over weights that are read once a process."""
-    core = _core(settings.variant, settings.path, settings.sha256)
-    return SegmenterPool(core, settings.variant, max_batch=AT_ONCE, queue=4 * AT_ONCE)
+    return SegmenterPool(_core(settings), settings.variant, max_batch=AT_ONCE, queue=4 * AT_ONCE)
 
 
 @cache
-def _core(variant: str, path: str | None, sha256: str | None) -> SamCore:
-    return load(variant, path, sha256)
+def _core(settings: SegmenterSettings) -> SamCore:
+    return SegmenterPool.load(settings).core
 
 
 def _quietly(threads: int) -> None:
