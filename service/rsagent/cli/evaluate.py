@@ -38,7 +38,7 @@ from rsagent.service import open_service
 
 RETRIES = 8
 EQUAL = 1e-9
-ZOOMS: dict[str, tuple[int | None, ...]] = {"on": (None,), "off": (0,), "both": (None, 0)}
+ZOOMS: dict[str, tuple[int | None, ...]] = {"on": (None,), "off": (0,), "both": (0, None)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ WIDTH = 220
 HALF = 127
 LEAST = 8
 """The smallest crop, in pixels of the picture."""
-TRUTH, MASK, CALL, ADDS, TAKES = (255, 220, 0), (40, 200, 80), (60, 130, 255), (0, 230, 0), (240, 40, 40)
+TRUTH, MASK, CALL, ADDS, TAKES = (255, 0, 190), (40, 200, 80), (60, 130, 255), (0, 230, 0), (240, 40, 40)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class View:
 
 
 def truth(image: Pixels, targets: Mask, ignore: Mask | None) -> str:
-    """The picture with what is meant outlined, and what is left out hatched away, as a data URL."""
+    """The picture with what is meant outlined, and what is left out darkened, as a data URL."""
     view = View.of(image)
     canvas = view.pixels()
     if ignore is not None:
@@ -73,7 +73,7 @@ def truth(image: Pixels, targets: Mask, ignore: Mask | None) -> str:
 
 def turn(view: View, targets: Mask, action: ActionDocument | None, mask: Mask | None) -> str:
     """A turn in its frame: the mask it got (green), its box and points (blue; green adds, red takes away), and the
-    outline of what is meant (yellow), as a data URL."""
+    outline of what is meant (magenta), as a data URL."""
     canvas = view.pixels()
     if mask is not None:
         inside = view.mask(mask)

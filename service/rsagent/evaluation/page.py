@@ -73,13 +73,16 @@ def _zooms(config: Config, run: str) -> bool:
 
 def _strip(name: str, row: Row, story: Story, loaded: Loaded, zooms: bool) -> str:
     end = _text(row.error) if row.error else f"IoU <b>{row.iou:.2f}</b>, {_text(row.stop)}"
-    steps = "".join(
-        _step(number, step, view, story, loaded) for number, (step, view) in enumerate(_views(story, loaded, zooms), 1)
-    )
-    final = _figure(
-        drawing.turn(drawing.View.of(loaded.image), loaded.truth, None, story.mask(story.submitted)), "submitted"
-    )
-    return f'<h4>{_text(name)}: {end}</h4><div class="run">{steps}{final}</div>'
+    told = enumerate(_views(story, loaded, zooms), 1)
+    steps = "".join(_step(number, step, view, story, loaded) for number, (step, view) in told)
+    return f'<h4>{_text(name)}: {end}</h4><div class="run">{steps}{_submitted(story, loaded)}</div>'
+
+
+def _submitted(story: Story, loaded: Loaded) -> str:
+    mask = story.mask(story.submitted)
+    if not mask.any():
+        return '<figure class="words"><figcaption>nothing submitted</figcaption></figure>'
+    return _figure(drawing.turn(drawing.View.of(loaded.image), loaded.truth, None, mask), "submitted")
 
 
 def _views(story: Story, loaded: Loaded, zooms: bool) -> Iterator[tuple[StoryStep, drawing.View]]:

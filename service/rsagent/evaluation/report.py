@@ -90,7 +90,7 @@ _OVERALL: tuple[tuple[str, str], ...] = (
     ("malformed calls, share of turns", "malformed_per_turn:4"),
     ("turns", "turns:2"),
     ("turns of solved episodes", "turns_solved:2"),
-    ("zooms", "zooms:2"),
+    ("zooms asked for", "zooms:2"),
     ("image encodes", "encodes:2"),
     ("prompt tokens", "prompt_tokens:0"),
     ("of them cached", "cached_tokens:0"),
