@@ -34,8 +34,8 @@ engines: $(VLLM)/.installed $(VENV)/.with-engines  ## Set up vLLM and Ray Serve 
 test-engines: engines $(VENV)/.developed  ## Set up both and run the tests that need them: whole requests through real engines.
 	$(BIN)/pytest -m engines $(TESTS)
 
-bench: $(VENV)/.developed  ## Measure this machine: overlays, turns, first mask, memory.
-	$(BIN)/python -m loadtests
+bench: $(VENV)/.developed  ## Measure the service against today's loops and its engines' own limit (BENCH=--short), into build/bench.
+	$(BIN)/python -m loadtests bench --profile $(if $(wildcard $(VLLM)/.installed),all,embedded) --out build/bench $(BENCH)
 
 lock: $(VENV)/.developed  ## Write the locks anew from pyproject.toml.
 	$(BIN)/python deploy/lock.py

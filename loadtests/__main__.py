@@ -32,7 +32,7 @@ def main(
 @app.command()
 def reliability(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="overload, hangups, noisy, isolation, fuzz, chaos, soak.")
+        list[str] | None, typer.Argument(help="overload, hangups, noisy, isolation, fuzz, contract, chaos, soak.")
     ] = None,
     profile: Annotated[str, typer.Option(help="embedded, or engines: chaos over vLLM and Ray Serve.")] = "embedded",
     short: Annotated[bool, typer.Option("--short", help="Minutes in place of an hour.")] = False,
@@ -99,6 +99,24 @@ def dashboards(
         raise typer.BadParameter("profiles are embedded and engines")
     chosen: Literal["embedded", "engines"] = "engines" if profile == "engines" else "embedded"
     raise typer.Exit(int(not command.run(chosen, seconds, url, draw)))
+
+
+@app.command()
+def gpu(
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, or cpu.")] = "cuda",
+    segmenters: Annotated[str, typer.Option(help="nano, vit_b, vit_l, vit_h, with commas.")] = "nano,vit_b,vit_h",
+    policies: Annotated[str, typer.Option(help="3b, 7b, with commas: sizes of Qwen2.5-VL.")] = "3b,7b",
+    batch: Annotated[int, typer.Option(min=1, help="How many at once.")] = 16,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures there as JSON.")] = None,
+) -> None:
+    """Segmenters and in-process policies of published sizes, random weights, in bfloat16, against the card's limit."""
+    from loadtests import gpu as command
+
+    command.run(device, _words(segmenters), _words(policies), batch, out)
+
+
+def _words(listed: str) -> list[str]:
+    return [word.strip() for word in listed.split(",") if word.strip()]
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ class Hall:
 
     @asynccontextmanager
     async def worker(self, role: str) -> AsyncIterator[Worker]:
-        """`loop` or `replay`."""
+        """See `loadtests.bench.worker` for the roles."""
         async with self._started(f"worker-{role}", "loadtests.bench.worker", role, str(self.plan)) as process:
             if await line(process) != "ready":
                 raise RuntimeError(f"the {role} did not start; its words are in {self.logs}")

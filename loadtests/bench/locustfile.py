@@ -3,7 +3,8 @@
     locust -f loadtests/bench/locustfile.py --headless -u 16 -r 16 -t 2m --host http://127.0.0.1:8080
 
 Beside the request (`whole`), each stream is measured as `first byte`, `first mask`, `turn` (from one mask to the
-next) and `final`. An `error` event, or a stream without an end, is a failure. RSAGENT_LOCUST_TURNS fixes the turns.
+next) and `final`. An `error` event, or a stream without an end, is a failure. RSAGENT_LOCUST_TURNS fixes the turns,
+RSAGENT_LOCUST_REQUESTS ends the run after so many requests.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 from locust import HttpUser, constant, task
 
 from loadtests.bench import script
 
 TURNS = os.environ.get("RSAGENT_LOCUST_TURNS")
+MOST = int(os.environ.get("RSAGENT_LOCUST_REQUESTS", 1 << 62))
 NUMBERS = itertools.count()
 
 
@@ -31,10 +34,14 @@ class Viewer(HttpUser):
     def segment(self) -> None:
         """One request, to its last event."""
         number = next(NUMBERS)
+        if number >= MOST:
+            gevent.spawn(self.environment.runner.quit)  # it ends its users, this one among them
+            return
+        picture, started = script.picture(number), time.perf_counter()
         data = {"query": script.query(number), **({"max_turns": TURNS} if TURNS else {})}
         with self.client.post(
             "/v1/segment",
-            files={"image": script.picture(number)},
+            files={"image": picture},
             data=data,
             headers={"Accept": "text/event-stream"},
             stream=True,
@@ -44,13 +51,12 @@ class Viewer(HttpUser):
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
                 return
-            failure = self._watch(names(response.iter_lines()))
+            failure = self._watch(started, names(response.iter_lines()))
             if failure:
                 response.failure(failure)
 
-    def _watch(self, events: Iterator[str]) -> str | None:
-        """Tell locust what comes and when; why it failed, if it did."""
-        started = time.perf_counter()
+    def _watch(self, started: float, events: Iterator[str]) -> str | None:
+        """Tell locust what comes how long after the sending; why it failed, if it did."""
         last_mask = None
         for place, name in enumerate(events):
             now = time.perf_counter()

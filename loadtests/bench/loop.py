@@ -121,7 +121,10 @@ class Served:
 
     def __init__(self, settings: OpenAIPolicySettings, model: str, stop: tuple[str, ...]) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._http = httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=600, trust_env=False)
+        # Shorter than the server's five seconds, so that no request goes out on a connection that is just being closed.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(headers=headers, timeout=600, limits=limits, trust_env=False)
         self._url = f"{settings.urls[0].rstrip('/')}/chat/completions"
         self._model, self._stop = model, stop
         self._images = ImageWriter(settings.image_format, max_bytes=0)  # which keeps one: a demo encodes each anew

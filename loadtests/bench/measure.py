@@ -17,6 +17,7 @@ from loadtests.bench.scale import Scale
 Tell = Callable[[str], None]
 
 SERVICE, SERIAL, CROWD, LIMIT = "service", "baseline (a)", "baseline (b)", "limit (c)"
+LARGE = "service, large segmenter"
 
 
 class Numbers:
@@ -99,13 +100,15 @@ async def compared(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> tu
         warm = Work(numbers.take(2, 4), 2)
         found = await throughput(contenders, work, scale.rounds, warm, tell)
         grown = [await growth(contenders[SERVICE], SERVICE, numbers, scale.growth, scale.clients, tell)]
+        if scale.growth_limit:
+            grown.append(await growth(contenders[LIMIT], LIMIT, numbers, scale.growth_limit, scale.clients, tell))
         if scale.growth_serial:
             grown.append(await growth(loop, SERIAL, numbers, scale.growth_serial, 1, tell))
         return found, grown
 
 
-async def large(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> Throughput:
-    """The service and the serial loop with the large segmenter."""
+async def large(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> tuple[Throughput, Growth]:
+    """The service, the limit and the serial loop with the large segmenter; then what eight turns cost over two."""
 
     def work() -> dict[str, Work]:
         episodes = numbers.take(scale.large_episodes, 4)
@@ -121,7 +124,9 @@ async def large(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> Throu
             LIMIT: await stack.enter_async_context(hall.worker("replay")),
             SERIAL: await stack.enter_async_context(hall.worker("loop")),
         }
-        return await throughput(contenders, work, scale.large_rounds, Work(numbers.take(1, 2), 1), tell)
+        found = await throughput(contenders, work, scale.large_rounds, Work(numbers.take(1, 2), 1), tell)
+        growing = await growth(contenders[SERVICE], LARGE, numbers, scale.large_growth, scale.clients, tell, (2, 8))
+        return found, growing
 
 
 @dataclass(frozen=True)
@@ -136,10 +141,18 @@ class Growth:
         return [long / short for short, long in zip(self.seconds[2], self.seconds[8], strict=True)]
 
 
-async def growth(who: Contender, name: str, numbers: Numbers, count: int, clients: int, tell: Tell) -> Growth:
-    """Episodes of 2, 4 and 8 turns, and back."""
-    seconds: dict[int, list[float]] = {2: [], 4: [], 8: []}
-    for turns in (2, 4, 8, 8, 4, 2):
+async def growth(
+    who: Contender,
+    name: str,
+    numbers: Numbers,
+    count: int,
+    clients: int,
+    tell: Tell,
+    lengths: tuple[int, ...] = (2, 4, 8),
+) -> Growth:
+    """`count` episodes of each of the `lengths` in turns, and back."""
+    seconds: dict[int, list[float]] = {turns: [] for turns in lengths}
+    for turns in (*lengths, *lengths[::-1]):
         tell(f"{name}: {turns} turns")
         played = await who.play(Work(numbers.take(count, turns), clients))
         seconds[turns].append(played.cpu / count)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from loadtests.bench.account import Account
 from loadtests.bench.forcing import Forced
@@ -27,6 +28,43 @@ async def play(
 
     async def client() -> Account:
         return Account.total([await _episode(recording, policy, segmenter, stop) for recording in waiting])
+
+    return Account.total(await asyncio.gather(*(client() for _ in range(clients))))
+
+
+async def prompts(recordings: Sequence[Recording], segmenter: Segmenter, clients: int) -> Account:
+    """Only what the segmenter is asked, without a policy between two prompts."""
+    waiting = iter([(recording, turn.prompt) for recording in recordings for turn in recording.turns])
+
+    async def client() -> Account:
+        account = Account()
+        for recording, prompt in waiting:
+            result = await segmenter.segment(recording.image_id, recording.image, prompt, Deadline.never())
+            account += Account(encodes=int(result.encoded), decodes=1)
+        return account
+
+    return Account.total(await asyncio.gather(*(client() for _ in range(clients))))
+
+
+async def turns(
+    recordings: Sequence[Recording], policy: Policy, clients: int, stop: tuple[str, ...], most: int
+) -> Account:
+    """Only what the policy is asked, turns of at most `most` tokens, without a segmenter between two turns."""
+    waiting = iter(recordings)
+
+    async def client() -> Account:
+        account = Account()
+        for recording in waiting:
+            for recorded in recording.turns:
+                short = replace(recorded, ids=recorded.ids[:most])
+                turn = await _said(short, policy, Sampling(stop=stop, seed=recording.number))
+                account += Account(
+                    turns=1,
+                    prompt_tokens=turn.prompt_tokens,
+                    cached_tokens=turn.cached_tokens,
+                    completion_tokens=turn.completion_tokens,
+                )
+        return account
 
     return Account.total(await asyncio.gather(*(client() for _ in range(clients))))
 

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loadtests.bench import costs as model
 from loadtests.bench.account import Account
 from loadtests.bench.contenders import Played
-from loadtests.bench.measure import CROWD, LIMIT, SERIAL, SERVICE, Growth, Orchestrator, Throughput
+from loadtests.bench.measure import CROWD, LARGE, LIMIT, SERIAL, SERVICE, Growth, Orchestrator, Throughput
 from loadtests.bench.plan import NANO, Sam
+from loadtests.bench.replicas import Replicated
+from loadtests.capacity import Measurement
 from loadtests.verdict import Verdict, percentile
 
 
@@ -28,6 +31,8 @@ class Results:
     large: Throughput | None = None
     sam: Sam = NANO
     orchestrator: Orchestrator | None = None
+    replicas: Replicated | None = None
+    capacity: Measurement | None = None
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -42,11 +47,15 @@ def verdicts(results: Results) -> list[Verdict]:
     if nano is not None:
         rows.append(_at_least("throughput over baseline (b)", nano.ratios(CROWD), 1.5, 2.5))
         rows.append(_at_least("share of replay (c)", nano.ratios(LIMIT), 0.85, 0.97))
-    rows += [_growth(each) for each in results.growth if each.who == SERVICE]
+    rows += _growths(results)
     if nano is not None:
         rows += _counts(Account.total(played.account for played in nano.rounds[SERVICE]))
     if results.orchestrator is not None:
         rows += _orchestrator(results.orchestrator)
+    if results.replicas is not None:
+        rows += _replicas(results.replicas)
+    if results.capacity is not None:
+        rows.append(_capacity(results.capacity))
     return rows
 
 
@@ -60,10 +69,42 @@ def _spread(values: Sequence[float], unit: str) -> str:
     return f"{statistics.median(values):.2f}{unit} ({min(values):.2f} to {max(values):.2f})"
 
 
-def _growth(found: Growth) -> Verdict:
-    ratios = found.ratios()
-    holds = statistics.median(ratios) <= 3.0
-    return Verdict("CPU-seconds, 8 turns over 2", _spread(ratios, "×"), "≤ 3.0× (aim 2.2×)", holds, {"rounds": ratios})
+def _growths(results: Results) -> list[Verdict]:
+    """The service's growth with each segmenter; that of the engines alone beside it, for nothing can be below it."""
+    names = {SERVICE: "nano pair", LARGE: f"{results.sam.variant} segmenter"}
+    limits = [f"{statistics.median(each.ratios()):.2f}×" for each in results.growth if each.who == LIMIT]
+    beside = f"; the engines alone {limits[0]}" if limits else ""
+    rows = []
+    for each in results.growth:
+        if each.who in names:
+            ratios = each.ratios()
+            value = _spread(ratios, "×") + (beside if each.who == SERVICE else "")
+            what, holds = f"CPU-seconds, 8 turns over 2, {names[each.who]}", statistics.median(ratios) <= 3.0
+            rows.append(Verdict(what, value, "≤ 3.0× (aim 2.2×)", holds, {"rounds": ratios}))
+    return rows
+
+
+def _replicas(found: Replicated) -> list[Verdict]:
+    killed = found.killed
+    told = f"{len(killed.failed)} of {killed.requests} failed, {killed.retries} calls made again"
+    value = f"{told}; slowest {killed.worst:.1f} s, usually {killed.usual:.1f} s"
+    return [
+        Verdict("a replica killed under load", value, "no failed request", not killed.failed, asdict(killed)),
+        Verdict("1 → 2 replicas, decode-bound load", _spread(found.speedups(), "×"), "reported", True,
+                {"prompts_per_second": {str(count): list(each) for count, each in found.rates.items()}}),
+    ]  # fmt: skip
+
+
+def _capacity(found: Measurement) -> Verdict:
+    reached = found.reached() or 0.0
+    return Verdict("measured over the capacity model", f"{reached:.0%}", "reported", True, model.document(found))
+
+
+def markdown(rows: Sequence[Verdict]) -> str:
+    """The verdicts as a table for documents."""
+    lines = ["| what | measured | bar | |", "|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.value} | {row.bar} | {'holds' if row.holds else '**missed**'} |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def _counts(account: Account) -> list[Verdict]:

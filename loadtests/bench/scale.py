@@ -23,6 +23,8 @@ class Scale:
     """Of baseline (b)."""
     growth: int
     """For each length and round of the growth of cost."""
+    growth_limit: int
+    """The same of the engines alone, and of the serial loop."""
     growth_serial: int
     megapixel: int
     """In all, for the orchestrator's CPU."""
@@ -32,25 +34,34 @@ class Scale:
     large_episodes: int
     large_serial: int
     large_rounds: int
+    large_growth: int
+    killed: int
+    """Episodes while a replica is killed."""
+    decodes: int
+    """How often the prompts of as many episodes as there are clients are asked, for the speed-up of replicas."""
 
 
 SHORT = Scale(
     clients=16,
-    rounds=2,
+    rounds=1,
     episodes=24,
     serial=3,
     crowd=16,
     growth=8,
+    growth_limit=0,
     growth_serial=0,
     megapixel=12,
     probes=60,
     idle=64,
-    large=Sam("vit_b", 256),
-    large_episodes=8,
+    large=Sam("vit_b", 512),
+    large_episodes=4,
     large_serial=1,
     large_rounds=1,
+    large_growth=1,
+    killed=24,
+    decodes=2,
 )
-"""Within two minutes on two quiet cores. The ViT-B looks at 256 px: at its own 1024 each encode takes many seconds."""
+"""Some six minutes on two quiet cores. The ViT-B looks at 512 px: at its own 1024 each encode takes many seconds."""
 
 FULL = Scale(
     clients=16,
@@ -59,6 +70,7 @@ FULL = Scale(
     serial=6,
     crowd=32,
     growth=16,
+    growth_limit=16,
     growth_serial=2,
     megapixel=40,
     probes=300,
@@ -67,5 +79,8 @@ FULL = Scale(
     large_episodes=8,
     large_serial=1,
     large_rounds=2,
+    large_growth=2,
+    killed=48,
+    decodes=4,
 )
-"""About ten minutes."""
+"""Some twenty minutes on two quiet cores."""

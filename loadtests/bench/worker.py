@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench.worker loop|replay PLAN`: a baseline, or the limit, in a process of its own.
+"""`python -m loadtests.bench.worker ROLE PLAN`: a baseline, the limit, or one engine alone, in a process of its own.
 
 It says `ready`, then plays what each line of stdin tells it to ({"numbers": [0, 1], "clients": 1}) and answers with a
 line of what that took. Recordings are read before the clock starts.
@@ -19,12 +19,13 @@ from pathlib import Path
 from loadtests.bench import forcing, replay
 from loadtests.bench.account import Account
 from loadtests.bench.loop import Clicker, Loop, Served, Speaker, Transformers
-from loadtests.bench.plan import Plan, engines
+from loadtests.bench.plan import Plan, engines, segmenter_of
 from loadtests.bench.recording import Library, Recording
 from rsagent.agent import dialects
 from rsagent.engines.command import MODEL
 from rsagent.policy.checkpoint import load
 from rsagent.policy.protocol import ViewSpec
+from rsagent.service import load_policy
 
 Play = Callable[[Sequence[Recording], int], Awaitable[Account]]
 
@@ -68,7 +69,43 @@ async def replaying(plan: Plan) -> AsyncIterator[Play]:
         yield play
 
 
-ROLES = {"loop": looping, "replay": replaying}
+@asynccontextmanager
+async def prompting(plan: Plan) -> AsyncIterator[Play]:
+    """The segmenter alone: all prompts of the recordings, as fast as it takes them."""
+    segmenter = await asyncio.to_thread(segmenter_of, plan)
+
+    async def play(recordings: Sequence[Recording], clients: int) -> Account:
+        return await replay.prompts(recordings, segmenter, clients)
+
+    try:
+        yield play
+    finally:
+        await segmenter.close()
+
+
+@asynccontextmanager
+async def talking(plan: Plan, most: int = 1 << 20) -> AsyncIterator[Play]:
+    """The policy alone: all turns of the recordings, up to `most` tokens of each."""
+    forcing.install()
+    policy = await asyncio.to_thread(load_policy, plan.settings.policy)
+    stop = dialects.get(policy.dialect).stop
+
+    async def play(recordings: Sequence[Recording], clients: int) -> Account:
+        return await replay.turns(recordings, policy, clients, stop, most)
+
+    try:
+        yield play
+    finally:
+        await policy.close()
+
+
+ROLES = {
+    "loop": looping,
+    "replay": replaying,
+    "prompts": prompting,
+    "speaking": talking,
+    "reading": partial(talking, most=1),
+}
 
 
 async def work(role: str, plan: Plan) -> None:

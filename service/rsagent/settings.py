@@ -59,6 +59,7 @@ class ServerSettings(_Component):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    shared: bool = Field(False, description="several services may listen on this port, and the system divides requests")
     keep_alive: float = Field(15.0, gt=0, description="seconds between comment lines on a silent event stream")
     send_timeout: float = Field(30.0, gt=0, description="seconds after which a reader that takes nothing is dropped")
     header_timeout: float = Field(10.0, gt=0, description="seconds in which a request's headers must have arrived")
@@ -144,6 +145,8 @@ class SegmenterSettings(_Component):
     variant: str = Field("nano", description="'nano' (in the package), 'vit_b', 'vit_l' or 'vit_h'")
     path: str | None = Field(None, description="weights of another variant than nano: a file or an https address")
     sha256: str | None = Field(None, description="the hash they must have, if not the published one")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1', …")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="what its transformers compute in")
     workers: int = Field(1, ge=1, description="threads that run the model")
     cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
     max_batch: int = Field(8, ge=1, description="prompts decoded at once")

@@ -212,3 +212,15 @@ def test_upscaling_is_sams(model: Sam, core: SamCore, size: tuple[int, int]) -> 
     low = torch.from_numpy(logits())
     wanted = model.postprocess_masks(low[None, None], (frame.input_height, frame.input_width), size)[0, 0]
     torch.testing.assert_close(core.upscale(low, frame), wanted)
+
+
+def test_in_bfloat16_the_masks_are_nearly_the_same(model: Sam) -> None:
+    whole, half = SamCore(model), SamCore(model, half=True)
+    image = picture(4)
+    one, other = whole.encode(image), half.encode(image)
+    assert one.features.dtype == other.features.dtype == torch.float32
+    assert not torch.equal(one.features, other.features)
+    for name in ("box", "all"):
+        [exact], [near] = whole.decode([(one, PROMPTS[name])]), half.decode([(other, PROMPTS[name])])
+        assert near.best.logits.dtype == np.float32
+        assert (exact.best.mask == near.best.mask).mean() > 0.9

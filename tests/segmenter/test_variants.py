@@ -70,6 +70,12 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
         load("vit_x")
 
 
+@pytest.mark.parametrize("device", ["abacus", "meta:x", "cuda:99"])
+def test_a_device_that_is_not_there_is_told(device: str) -> None:
+    with pytest.raises(NotConfigured, match="RSAGENT_SEGMENTER__DEVICE"):
+        load("nano", device=device)
+
+
 def test_a_variant_without_a_source_says_which_setting_and_file() -> None:
     with pytest.raises(NotConfigured, match=r"RSAGENT_SEGMENTER__PATH.*sam_vit_b_01ec64\.pth"):
         load("vit_b")

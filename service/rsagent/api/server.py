@@ -56,6 +56,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
         self._loop = asyncio.get_running_loop()
+        if sockets is None and self._settings.shared:
+            sockets = [shared(self._settings.host, self._settings.port)]
         await super().startup(sockets)
         if self._announce is not None and self.started:
             self._announce(self.url)
@@ -87,6 +89,20 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
         await lingering
         super().handle_exit(sig, None)
+
+
+def shared(host: str, port: int) -> socket.socket:
+    """A socket on an address that others may listen on, too: each connection goes to one of them. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def serve(settings: Settings, announce: Announce | None = None, tell: Tell = silent) -> None:

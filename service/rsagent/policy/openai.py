@@ -214,7 +214,8 @@ def _client(settings: OpenAIPolicySettings, transport: httpx.AsyncBaseTransport 
         base_url=settings.base_url.rstrip("/") + "/",
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=httpx.Timeout(settings.stall_timeout, connect=settings.connect_timeout),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+        # Servers (vLLM's uvicorn) close what was idle for five seconds; a request must not go out at that very moment.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=2.0),
         transport=transport,
         # Proxies and credentials come from the settings root or not at all.
         trust_env=False,

@@ -66,10 +66,15 @@ def ambiguous(prompt: Prompt) -> bool:
 
 
 class SamCore:
-    """One model, in evaluation mode.  Calls hold no state and may come from several threads."""
+    """One model, in evaluation mode.  Calls hold no state and may come from several threads.
 
-    def __init__(self, model: Sam) -> None:
-        self._model = model.eval().requires_grad_(False)
+    It computes on `device`, where embeddings stay, too; with `half`, the transformers compute in bfloat16 (positions,
+    embeddings and logits are float32 all the same).
+    """
+
+    def __init__(self, model: Sam, device: torch.device | str = "cpu", *, half: bool = False) -> None:
+        self._device, self._half = torch.device(device), half
+        self._model = model.eval().requires_grad_(False).to(self._device)
         self.side: int = model.image_encoder.img_size
         self.mask_side: int = model.prompt_encoder.mask_input_size[0]
         with torch.inference_mode():
@@ -81,9 +86,15 @@ class SamCore:
         frame = InputFrame.of(image.shape[0], image.shape[1], self.side)
         size = (frame.input_width, frame.input_height)
         small = np.array(Pictures.fromarray(image).resize(size, Pictures.Resampling.BILINEAR))
-        pixels = torch.from_numpy(small).permute(2, 0, 1)[None]
-        features: torch.Tensor = self._model.image_encoder(self._model.preprocess(pixels))
-        return Embedding(features[0], frame)
+        pixels = torch.from_numpy(small).to(self._device).permute(2, 0, 1)[None]
+        return Embedding(self.features(self._model.preprocess(pixels))[0], frame)
+
+    @torch.inference_mode()
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings float32 [B, C, g, g] of prepared images, float32 [B, 3, side, side]."""
+        with self._precision():
+            features: torch.Tensor = self._model.image_encoder(pixels)
+        return features.float()
 
     @torch.inference_mode()
     def decode(self, requests: Sequence[tuple[Embedding, Prompt]]) -> list[Decoded]:
@@ -111,7 +122,10 @@ class SamCore:
 
     def _decode_alike(self, requests: Sequence[tuple[Embedding, Prompt]]) -> list[Decoded]:
         features, index = _gathered([embedding for embedding, _ in requests])
-        logits, scores = decode(self._model, features, self._positions, self._batch(requests, index))
+        batch = self._batch(requests, index).to(self._device)
+        with self._precision():
+            logits, scores = decode(self._model, features, self._positions, batch)
+        logits, scores = logits.float(), scores.float().cpu()
         return [
             self._answer(embedding.frame, prompt, logits[row], scores[row])
             for row, (embedding, prompt) in enumerate(requests)
@@ -139,9 +153,12 @@ class SamCore:
         outputs = slice(1, None) if ambiguous(prompt) else slice(0, 1)
         logits, scores = logits[outputs], scores[outputs]
         order = scores.argsort(descending=True)
-        ranked = tuple(LowResCandidate(logits[i].numpy().copy(), float(scores[i])) for i in order)
+        ranked = tuple(LowResCandidate(logits[i].cpu().numpy().copy(), float(scores[i])) for i in order)
         mask = self.upscale(logits[order[0]], frame) > self._model.mask_threshold
-        return Decoded(MaskCandidate(mask.numpy(), ranked[0].logits, ranked[0].score), ranked)
+        return Decoded(MaskCandidate(mask.cpu().numpy(), ranked[0].logits, ranked[0].score), ranked)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
     def upscale(self, logits: torch.Tensor, frame: InputFrame) -> torch.Tensor:
         """Low-resolution logits [h, w] → logits [H, W] of the image, as `Sam.postprocess_masks`."""

@@ -1,6 +1,8 @@
 """SAM's mask decoder over prompts of different images in one batch, as a function of tensors."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -23,6 +25,11 @@ class PromptBatch:
     labels: torch.Tensor | None = None
     masks: torch.Tensor | None = None
     has_mask: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> PromptBatch:
+        """The same on `device`."""
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return PromptBatch(**{name: part if part is None else part.to(device) for name, part in parts.items()})
 
 
 def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:

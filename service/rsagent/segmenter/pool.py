@@ -65,7 +65,7 @@ class SegmenterPool:
         """The pool that the settings name. Reads weights: call it off the event loop. Raises CheckpointError and
         NotConfigured."""
         return cls(
-            load(settings.variant, settings.path, settings.sha256),
+            load(settings.variant, settings.path, settings.sha256, settings.device, half=settings.dtype == "bfloat16"),
             settings.variant,
             workers=settings.workers,
             cache_bytes=settings.cache_bytes,

@@ -67,23 +67,35 @@ VARIANTS = {
 }
 
 
-def load(name: str, source: str | None = None, sha256: str | None = None) -> SamCore:
-    """The variant `name` with its weights, ready to use.
+def load(
+    name: str, source: str | None = None, sha256: str | None = None, device: str = "cpu", *, half: bool = False
+) -> SamCore:
+    """The variant `name` with its weights, ready to use on `device` ('auto' is a GPU where there is one).
 
     `source` is a file or an https address (fetched once, then read from the cache); `sha256` replaces the published
-    hash, for weights of one's own. Raises NotConfigured where the name is unknown or a source is missing, and
-    CheckpointError where the file is absent, altered, or of another shape.
+    hash, for weights of one's own. Raises NotConfigured where the name or the device is unknown or a source is
+    missing, and CheckpointError where the file is absent, altered, or of another shape.
     """
     variant = VARIANTS.get(name)
     if variant is None:
         raise NotConfigured(f"unknown segmenter {name!r}; known ones: {', '.join(VARIANTS)}")
+    place = _device(device)
     if variant.sha256 is None and source is None:
-        return SamCore(_with_weights(variant, PACKAGED / f"{name}.safetensors"))
+        return SamCore(_with_weights(variant, PACKAGED / f"{name}.safetensors"), place, half=half)
     if source is None:
         raise NotConfigured(
             f"{name} needs weights: set RSAGENT_SEGMENTER__PATH to {variant.published} or to an https address of it"
         )
-    return SamCore(_with_weights(variant, _file(source, sha256 or variant.sha256)))
+    return SamCore(_with_weights(variant, _file(source, sha256 or variant.sha256)), place, half=half)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for a GPU
+        raise NotConfigured(f"no device {name!r}: set RSAGENT_SEGMENTER__DEVICE to auto, cpu or cuda") from error
 
 
 def _file(source: str, sha256: str | None) -> Path:

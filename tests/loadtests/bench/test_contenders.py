@@ -121,6 +121,27 @@ def test_a_request_to_a_server_names_the_tokens_and_uploads_are_counted(installe
     assert installed.sent == 2
 
 
+async def test_each_engine_alone_does_its_part_of_the_limit(
+    checkpoint: Checkpoint, recordings: list[Recording], installed: Uploads
+) -> None:
+    segmenter = SegmenterPool(SamCore(tiny_model()), "tiny")
+    first, second = [await replay.prompts(recordings, segmenter, 2) for _ in range(2)]
+    await segmenter.close()
+    assert (first.encodes, first.decodes) == (2, 2 * TURNS)
+    assert (second.encodes, second.decodes) == (0, 2 * TURNS)
+    policy = LocalPolicy(checkpoint, LocalPolicySettings(max_batch=2))
+    try:
+        whole = await replay.turns(recordings, policy, 2, (), most=1 << 20)
+        policy.forget()
+        short = await replay.turns(recordings, policy, 2, (), most=1)
+    finally:
+        await policy.close()
+    assert whole.completion_tokens == spoken(recordings)
+    assert short.completion_tokens == short.turns == whole.turns == 2 * TURNS
+    assert short.prompt_tokens == whole.prompt_tokens
+    assert short.cached_tokens < whole.cached_tokens, "what was not said is read with the next prompt"
+
+
 def test_accounts_add_up() -> None:
     one = Account(episodes=1, turns=4, encodes=1, decodes=4)
     both = Account.total([one, one, Account(episodes=1, turns=1, encodes=1, decodes=1)])

@@ -63,6 +63,8 @@ async def test_growth_plays_each_length_forth_and_back(tmp_path: Path) -> None:
     assert {turns: len(each) for turns, each in found.seconds.items()} == {2: 2, 4: 2, 8: 2}
     assert found.ratios() == [1.0, 1.0]
     assert found.who == measure.SERVICE
+    short = await growth(Player(SERVICE, log), SERVICE, numbers, 1, 16, lambda _: None, (2, 8))
+    assert list(short.seconds) == [2, 8]
 
 
 def test_cpu_is_counted_of_marked_processes_and_their_children(tmp_path: Path) -> None:

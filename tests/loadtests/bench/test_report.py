@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from loadtests.bench import plots
+from loadtests.bench import costs, plots
 from loadtests.bench.contenders import Played
-from loadtests.bench.measure import CROWD, LIMIT, SERIAL, SERVICE, Growth, Orchestrator, Throughput
+from loadtests.bench.measure import CROWD, LARGE, LIMIT, SERIAL, SERVICE, Growth, Orchestrator, Throughput
 from loadtests.bench.plan import Sam
-from loadtests.bench.report import Results, document, verdicts
+from loadtests.bench.replicas import Killed, Replicated
+from loadtests.bench.report import Results, document, markdown, verdicts
+from loadtests.capacity import Costs, Fleet
 from loadtests.verdict import table
 from tests.loadtests.bench.staging import played
+
+COSTS = Costs(prefill=0.0002, generate=0.0005, encode=0.05, decode=0.01, turn=0.004, request=0.0)
 
 
 def results(**changes: object) -> Results:
@@ -27,10 +31,16 @@ def results(**changes: object) -> Results:
         "embedded",
         {"threads": "2"},
         throughput=Throughput(rounds),
-        growth=[Growth(SERVICE, {2: [1.0, 1.0], 4: [1.5, 1.5], 8: [2.2, 2.4]})],
+        growth=[
+            Growth(SERVICE, {2: [1.0, 1.0], 4: [1.5, 1.5], 8: [2.2, 2.4]}),
+            Growth(LIMIT, {2: [1.0, 1.0], 4: [1.5, 1.5], 8: [2.1, 2.3]}),
+            Growth(LARGE, {2: [9.0], 8: [10.0]}),
+        ],
         large=Throughput({SERVICE: [played(0.4)], LIMIT: [played(0.41)], SERIAL: [played(0.1)]}),
         sam=Sam("vit_b", 1024),
         orchestrator=Orchestrator([4.0, 5.0], [0.01] * 100, 64),
+        replicas=Replicated({1: [10.0, 10.0], 2: [17.0, 19.0]}, Killed(24, (), 3, 2.0, 4.0)),
+        capacity=costs.measurement("a core", COSTS, Fleet(engines=1, replicas=1, cores=2.0), rounds[SERVICE]),
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -42,21 +52,27 @@ def row(found: Results, words: str) -> tuple[str, bool]:
 
 def test_every_row_is_there_and_holds() -> None:
     rows = verdicts(results())
-    assert len(rows) == 11
+    assert len(rows) == 15
     assert all(verdict.holds for verdict in rows)
     assert row(results(), "baseline (a)") == ("5.10× (5.00 to 5.20)", True)
-    assert row(results(), "8 turns over 2") == ("2.30× (2.20 to 2.40)", True)
+    assert row(results(), "2, nano pair") == ("2.30× (2.20 to 2.40); the engines alone 2.20×", True)
+    assert row(results(), "2, vit_b segmenter") == ("1.11× (1.11 to 1.11)", True)
+    told = "0 of 24 failed, 3 calls made again; slowest 4.0 s, usually 2.0 s"
+    assert row(results(), "replica killed") == (told, True)
+    assert row(results(), "1 → 2 replicas") == ("1.80× (1.70 to 1.90)", True)
+    assert row(results(), "capacity model")[1]
     assert row(results(), "prefilled") == ("1.000", True)
-    assert table(rows).row_count == 11
+    assert table(rows).row_count == 15
 
 
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
         ("baseline (a)", {"throughput": Throughput({n: [played(1.0)] for n in (SERVICE, LIMIT, CROWD, SERIAL)})}),
-        ("8 turns over 2", {"growth": [Growth(SERVICE, {2: [1.0], 4: [2.0], 8: [3.5]})]}),
-        ("vit_b", {"large": Throughput({SERVICE: [played(0.3)], SERIAL: [played(0.1)]})}),
+        ("8 turns over 2, nano", {"growth": [Growth(SERVICE, {2: [1.0], 4: [2.0], 8: [3.5]})]}),
+        ("vit_b segmenter at", {"large": Throughput({SERVICE: [played(0.3)], SERIAL: [played(0.1)]})}),
         ("orchestrator CPU", {"orchestrator": Orchestrator([16.0], [0.01], 64)}),
+        ("replica killed", {"replicas": Replicated({1: [1.0], 2: [2.0]}, Killed(9, ("gone",), 0, 1.0, 1.0))}),
         ("first SSE byte", {"orchestrator": Orchestrator([1.0], [0.2], 64)}),
     ],
 )
@@ -77,6 +93,14 @@ def test_parts_that_were_not_measured_have_no_rows() -> None:
     alone = Results("embedded", {}, orchestrator=Orchestrator([4.0], [0.01], 64))
     assert len(verdicts(alone)) == 2
     assert document(alone)["throughput"] == {}
+
+
+def test_the_table_is_markdown() -> None:
+    lines = markdown(verdicts(results(orchestrator=Orchestrator([16.0], [0.01], 64)))).splitlines()
+    assert lines[:2] == ["| what | measured | bar | |", "|---|---|---|---|"]
+    assert len(lines) == 17
+    assert sum(line.endswith("| holds |") for line in lines) == 14
+    assert sum(line.endswith("| **missed** |") for line in lines) == 1
 
 
 def test_the_document_is_json_and_can_be_drawn(tmp_path: Path) -> None:

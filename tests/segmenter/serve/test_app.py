@@ -32,7 +32,8 @@ def test_the_options_are_ones_that_serve_takes(app: Any) -> None:
     assert deployment.num_replicas == 2
     assert deployment.ray_actor_options["num_gpus"] == 0.25
     assert deployment.ray_actor_options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
-    assert deployment.max_queued_requests == 10
+    assert deployment.max_queued_requests == -1, "the replica alone counts"
+    assert deployment.max_ongoing_requests == app.UNBOUND
     router = deployment._deployment_config.request_router_config
     assert router.request_router_class == app.ROUTER
     assert router.get_request_router_class().__name__ == "ConsistentHashRouter"

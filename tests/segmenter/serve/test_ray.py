@@ -20,7 +20,7 @@ from rsagent.deadline import Deadline
 from rsagent.errors import BadRequest, DeadlineExceeded, NotConfigured, Overloaded
 from rsagent.resilience.engines import GuardedSegmenter
 from rsagent.resilience.settings import BreakerSettings, RetrySettings
-from rsagent.segmenter.protocol import Image, Prompt, image_id
+from rsagent.segmenter.protocol import Image, Prompt, SegmentResult, image_id
 from rsagent.segmenter.serve import cluster
 from rsagent.segmenter.serve.client import RemoteSegmenter
 from rsagent.segmenter.serve.settings import RaySettings
@@ -92,8 +92,7 @@ async def test_a_replica_killed_under_load_costs_no_request() -> None:
         assert await remote.ready()
         stop.set()
         counts = await asyncio.gather(*clients)
-        assert sum(counts) > 8
-        assert guarded.retries >= 1
+        assert sum(counts) > 8, "whether a call was on the replica just then, and so made again, is chance"
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["id", "pixels"])
@@ -135,21 +134,22 @@ async def test_a_deadline_holds_here_and_there() -> None:
         await handle.let_go.remote()
 
 
-@pytest.mark.xfail(reason="Serve's router refuses two calls, or none, where ten are over the bound", strict=False)
 async def test_beyond_the_queue_is_overload() -> None:
     async with deployed(HeldReplica, "full", SegmenterSettings(queue=2)) as (remote, handle):
         await remote.segment("a", image(1), PROMPT)
         await handle.hold.remote()
         calls = [asyncio.create_task(remote.segment("a", image(1), PROMPT)) for _ in range(12)]
-        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION, timeout=60)
-        assert done
-        await asyncio.sleep(0.5)
+
+        async def refused_what_is_too_much() -> bool:
+            return sum(call.done() for call in calls) >= 10
+
+        await eventually(refused_what_is_too_much)
         await handle.let_go.remote()
         answers = await asyncio.gather(*calls, return_exceptions=True)
         refused = [one for one in answers if isinstance(one, Overloaded)]
-        assert refused, "how many depends on how fast the others are taken up"
+        assert len(refused) == 10, "all but the two that the queue holds, while those wait"
         assert all(one.retry_after for one in refused)
-        assert not [one for one in answers if isinstance(one, BaseException) and not isinstance(one, Overloaded)]
+        assert sum(isinstance(one, SegmentResult) for one in answers) == 2
 
 
 async def test_replicas_grow_under_load() -> None:

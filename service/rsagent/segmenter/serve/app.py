@@ -18,6 +18,8 @@ from rsagent.settings import SegmenterSettings
 
 DEPLOYMENT = "Segmenter"
 ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
+UNBOUND = 1 << 20
+"""Calls at once that no replica ever has."""
 
 
 def build(args: SegmenterSettings | dict[str, Any]) -> Application:
@@ -44,9 +46,10 @@ def options(settings: SegmenterSettings) -> dict[str, Any]:
             # No second choice: one that is merely busy would make another replica encode the image as well.
             "request_router_kwargs": {"num_fallback_replicas": 0},
         },
-        # The pool's own queue is to refuse first, and at once: Serve's router would try again, slower and slower.
-        "max_ongoing_requests": 2 * settings.queue,
-        "max_queued_requests": settings.queue,
+        # Replicas count for themselves and refuse exactly what is beyond their queue. Bounds of Serve's count in each
+        # caller's router, which tries again slower and slower: they are set where they never bind.
+        "max_ongoing_requests": UNBOUND,
+        "max_queued_requests": -1,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
         "graceful_shutdown_timeout_s": 20,
