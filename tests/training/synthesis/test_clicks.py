@@ -42,7 +42,7 @@ def test_the_pictures_edge_is_a_border_as_well() -> None:
 
 
 @given(found=MASKS, truth=MASKS)
-def test_a_click_lies_in_the_error_that_it_mends(found: np.ndarray, truth: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_a_click_lies_in_the_error_that_it_mends(found: np.ndarray, truth: np.ndarray) -> None:
     click = correction(found, truth)
     if click is not None:
         at = int(click.y), int(click.x)

@@ -109,7 +109,7 @@ def test_all_kinds_occur(world: World) -> None:
         request.kind
         for seed in range(30)
         for situation in ("repeated", "crowded")
-        for request in requests(world.scene(seed, recipe(situation, SIZE)), world, seed, ALL_KINDS)  # type: ignore[arg-type]
+        for request in requests(world.scene(seed, recipe(situation, SIZE)), world, seed, ALL_KINDS)
     }
     assert seen == set(ALL_KINDS)
     assert ALL_KINDS[: len(KINDS)] == KINDS

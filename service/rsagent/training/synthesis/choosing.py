@@ -13,7 +13,7 @@ from rsagent.training.synthesis.acting import RISE
 from rsagent.training.synthesis.records import Step, Trajectory
 
 PASS = 0.7
-SHARES = {
+SHARES: Mapping[str | int, float] = {
     "zoomed": 0.23, "early stop": 0.17, "several": 0.12, "corrected": 0.14, "corrected aim": 0.06,
     "refined by clicks": 0.06, "click undone": 0.03, "loose box": 0.03, "hurried": 0.06, "absent": 0.08,
     "absent, after a false alarm": 0.03,
@@ -71,13 +71,13 @@ def spread(items: Sequence[Trajectory], count: int, keys: Sequence[Key]) -> list
     return [chosen for key, quota in quotas.items() for chosen in spread(groups[key], quota, keys[1:])]
 
 
-def choose(items: Sequence[Trajectory], count: int, shares: Mapping[str, float] = SHARES) -> list[Trajectory]:
+def choose(items: Sequence[Trajectory], count: int, shares: Mapping[str | int, float] = SHARES) -> list[Trajectory]:
     """At most `count` of the trajectories: shapes by their shares, within a shape as many of each number of turns as
     of any other, within those as many of each kind of request; in the order of `items`."""
     groups: defaultdict[str | int, list[Trajectory]] = defaultdict(list)
     for item in items:
         groups[item.meta.shape].append(item)
-    quotas = water_fill({key: len(group) for key, group in groups.items()}, count, dict(shares))
+    quotas = water_fill({key: len(group) for key, group in groups.items()}, count, shares)
     keys: tuple[Key, ...] = (lambda item: item.turns, lambda item: item.meta.kind)
     kept = {item.id for key, quota in quotas.items() for item in spread(groups[key], quota, keys)}
     return [item for item in items if item.id in kept]

@@ -100,7 +100,7 @@ def pick(found: Sequence[Request], count: int, chance: random.Random) -> list[Re
 
     def luck(request: Request) -> float:
         """The key of weighted sampling without replacement (Efraimidis and Spirakis, 2006)."""
-        return chance.random() ** (tally[request.kind] / WEIGHTS.get(request.kind, 1.0))
+        return float(chance.random() ** (tally[request.kind] / WEIGHTS.get(request.kind, 1.0)))
 
     order = sorted(found, key=luck, reverse=True)
     return order[:count]

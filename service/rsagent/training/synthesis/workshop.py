@@ -10,7 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -79,7 +79,7 @@ class Workshop:
         self.file(shard).parent.mkdir(parents=True, exist_ok=True)
         return write(self.file(shard), passed)
 
-    async def _perform(self, shard: int, occasions: list[Occasion]) -> list[Trajectory]:
+    async def _perform(self, shard: int, occasions: Sequence[Occasion]) -> list[Trajectory]:
         chance = random.Random(f"{self.seed}:{self.source.name}:{self.source.split}:{shard}")
         pool = open_segmenter(self.segmenter)
         stage, gate = Stage(dialects.get(self.dialect), self.view, pool), asyncio.Semaphore(AT_ONCE)

@@ -17,7 +17,7 @@ from rsagent.training.world.sheet import contact, example
 from rsagent.training.world.situations import SITUATIONS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
-T = TypeVar("T")
+T = TypeVar("T", bound=str)
 APART = 5
 """Seeds between the tiles of a sheet, so that they show different scenes."""
 Size = Annotated[tuple[int, int], typer.Option(help="height and width, px")]

@@ -60,10 +60,11 @@ def aspects() -> tuple[Aspect, ...]:
     """The whole table."""
     rows = read_table("aspects.tsv")
     sets = {row[0][1:]: row[1] for row in rows if row[0].startswith("=")}
-    return tuple(_aspect(*(*row, "")[:5], sets=sets) for row in rows if not row[0].startswith("="))
+    return tuple(_aspect((*row, "")[:5], sets) for row in rows if not row[0].startswith("="))
 
 
-def _aspect(aspect: str, noun: str, sayings: str, true_of: str, arguable: str, sets: dict[str, str]) -> Aspect:
+def _aspect(row: tuple[str, ...], sets: dict[str, str]) -> Aspect:
+    aspect, noun, sayings, true_of, arguable = row
     true = _meant(true_of, sets)
     doubtful = next((names for word, names in CATEGORIES.values() if word == noun), frozenset[str]())
     if noun == "person":

@@ -35,7 +35,8 @@ def recipe(situation: Situation, size: tuple[int, int], combinations: Combinatio
 def needs_zoom(scene: Scene, index: int) -> bool:
     """Whether an object is too small to be seen well without a zoom."""
     x1, y1, x2, y2 = scene.objects[index].box
-    return max(x2 - x1, y2 - y1) < NEEDS_ZOOM * min(scene.image.shape[:2])
+    height, width = scene.image.shape[:2]
+    return bool(max(x2 - x1, y2 - y1) < NEEDS_ZOOM * min(height, width))
 
 
 def touches(scene: Scene, index: int) -> tuple[int, ...]:
