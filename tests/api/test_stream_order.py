@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.api.stage import FINISH, PNG, SEGMENT, Cast, call, events_of, on_air, on_stage
 
+from rsagent.api import telling
 from rsagent.errors import Overloaded, PolicyError
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.segmenter.fake import FakeSegmenter
@@ -21,6 +22,18 @@ async def test_events_come_in_order_with_growing_ids() -> None:
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     kinds = [name for name, _ in groupby(event.name for event in events)]
     assert kinds == ["accepted", "thought", "action", "mask", "thought", "action", "final"]
+
+
+async def test_a_mask_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Any] = []
+    encode = telling.encode_mask
+    monkeypatch.setattr(telling, "encode_mask", lambda mask, kind: encoded.append(mask) or encode(mask, kind))
+    async with on_stage() as stage:
+        events = await stage.stream()
+    [mask] = [event.data for event in events if event.name == "mask"]
+    [answered] = events[-1].data["objects"]
+    assert answered["mask"] == mask["mask"]
+    assert len(encoded) == 1
 
 
 async def test_proxies_are_told_not_to_buffer() -> None:

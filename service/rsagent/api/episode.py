@@ -109,7 +109,7 @@ class Episode:
     def _frames(self, event: Event) -> bytes:
         frames = [self._frame(name, document) for name, document in self._narrator.tell(event)]
         if isinstance(event, Ended):
-            frames.append(self._frame("final", telling.answer(event.result, self._setting, {})))
+            frames.append(self._frame("final", telling.answer(event.result, self._setting, {}, self._narrator.objects)))
         return b"".join(frames)
 
     def _frame(self, name: str, document: BaseModel) -> bytes:

@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import assert_never
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from rsagent.api import answers
 from rsagent.api.requests import Include, Options
 from rsagent.errors import DeadlineExceeded, EngineError, RSAgentError
 from rsagent.geometry import Box
-from rsagent.masks import MaskFormat, encode_mask
+from rsagent.masks import encode_mask
 from rsagent.policy.protocol import ImagePart
 
 Told = tuple[str, BaseModel]
@@ -50,8 +51,14 @@ def failure_of(result: EpisodeResult) -> RSAgentError | None:
     return None
 
 
-def answer(result: EpisodeResult, setting: Setting, seen: Mapping[int, ImagePart]) -> answers.SegmentAnswer:
-    """The whole answer. `seen` holds, by turn, the picture that followed it."""
+def answer(
+    result: EpisodeResult,
+    setting: Setting,
+    seen: Mapping[int, ImagePart],
+    objects: Mapping[int, answers.ObjectDocument] = MappingProxyType({}),
+) -> answers.SegmentAnswer:
+    """The whole answer. `seen` holds, by turn, the picture that followed it; `objects`, by mask, what was told of it
+    already: a mask is encoded once."""
     state = result.state
     told = state.turns if setting.includes(Include.TURNS) else ()
     return answers.SegmentAnswer.model_validate(
@@ -60,7 +67,7 @@ def answer(result: EpisodeResult, setting: Setting, seen: Mapping[int, ImagePart
             "status": result.status,
             "stop_reason": result.stop,
             "image": {"width": state.task.width, "height": state.task.height},
-            "objects": [_object(record, setting.options.mask_format) for record in result.masks],
+            "objects": [objects.get(record.mask_id) or _object(record, setting) for record in result.masks],
             "turns": [_turn(turn, setting, seen.get(turn.index)) for turn in told],
             "timings_ms": _timings(state.turns, setting),
             "usage": _usage(state.turns),
@@ -69,10 +76,14 @@ def answer(result: EpisodeResult, setting: Setting, seen: Mapping[int, ImagePart
 
 
 class Narrator:
-    """Tells the events of one stream. A zoom, or a call that leads nowhere, is told once its outcome is known."""
+    """Tells the events of one stream. A zoom, or a call that leads nowhere, is told once its outcome is known.
+
+    `objects` are the masks that were told, by their id.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
+        self.objects: dict[int, answers.ObjectDocument] = {}
         self._pending: Turn | None = None
 
     def tell(self, event: Event) -> Iterator[Told]:
@@ -116,17 +127,19 @@ class Narrator:
         )
 
     def _mask(self, turn: Turn, record: MaskRecord, overlay: ImagePart) -> answers.MaskEvent:
-        told = _object(record, self._setting.options.mask_format).model_dump()
-        return answers.MaskEvent(**told, turn=turn.index, observation=turn.observation, overlay=self._overlay(overlay))
+        told = self.objects[record.mask_id] = _object(record, self._setting)
+        return answers.MaskEvent(
+            **told.model_dump(), turn=turn.index, observation=turn.observation, overlay=self._overlay(overlay)
+        )
 
     def _overlay(self, picture: ImagePart) -> answers.Picture | None:
         return _picture(picture) if self._setting.includes(Include.OVERLAYS) else None
 
 
-def _object(record: MaskRecord, mask_format: MaskFormat) -> answers.ObjectDocument:
+def _object(record: MaskRecord, setting: Setting) -> answers.ObjectDocument:
     return answers.ObjectDocument(
         mask_id=record.mask_id,
-        mask=encode_mask(record.mask, mask_format),
+        mask=encode_mask(record.mask, setting.options.mask_format),
         bbox=_box(record.box),
         area=record.area,
         score=round(record.score, 4),
