@@ -49,7 +49,7 @@ class Plan:
     patience: float
 
 
-LONG = Plan(rounds=20, clients=100, seconds=300.0, timed=True, patience=2.0)
+LONG = Plan(rounds=20, clients=100, seconds=180.0, timed=True, patience=2.0)
 SHORT = Plan(rounds=2, clients=20, seconds=0.0, timed=False, patience=60.0)
 """Each part killed once; for machines that do other things, too, such as CI's."""
 
