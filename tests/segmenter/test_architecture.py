@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from tests.segmenter.tiny import TINY, TINY_NANO, tiny_model
 
 from rsagent.segmenter.architecture import NANO, Sam, build
+from rsagent.segmenter.decoding import PromptBatch, decode
 from rsagent.segmenter.variants import VARIANTS
 
 
@@ -55,6 +57,31 @@ def test_a_drawn_box_is_above_zero_just_where_it_is() -> None:
     assert torch.equal(drawn[0, 0] > 0, inside)
     assert bool((drawn[1] > 0).all())
     assert float(drawn.abs().max()) == 8
+
+
+def test_a_box_is_expected_to_be_filled_but_for_its_corners() -> None:
+    encoder = tiny_model(architecture=TINY_NANO).prompt_encoder
+    expected = encoder.expected(torch.tensor([[8.0, 16.0, 40.0, 32.0]]))  # cells 4 to 20 across, 8 to 16 down
+    assert expected.shape == (1, 1, 32, 32)
+    assert expected[0, 0, 12, 12] > 1.5
+    assert expected[0, 0, 12, 4] > 0
+    assert expected[0, 0, 8, 4] < 0
+    assert (expected[0, 0, 20] < 0).all()
+    assert float(expected.min()) == -2.0
+    assert float(expected.max()) <= 2.0
+
+
+def test_what_is_expected_is_added_to_the_logits_of_a_box_and_of_nothing_else() -> None:
+    sure, unsure = (tiny_model(5, replace(TINY_NANO, box_prior=prior)) for prior in (0.0, 2.0))
+    box, mask = torch.tensor([[8.0, 16.0, 40.0, 32.0]]), torch.randn(1, 1, 32, 32)
+    features, positions = sure.image_encoder(torch.zeros(1, 3, 64, 64)), sure.prompt_encoder.get_dense_pe()
+    index = torch.zeros(1, dtype=torch.int64)
+    gaps = []
+    for prompts in (PromptBatch(index, box), PromptBatch(index, box, masks=mask)):
+        first, second = (decode(model, features, positions, prompts)[0] for model in (sure, unsure))
+        gaps.append(second - first)
+    torch.testing.assert_close(gaps[0], unsure.prompt_encoder.expected(box).expand(-1, 4, -1, -1), rtol=0, atol=1e-4)
+    assert not gaps[1].any()
 
 
 def test_an_earlier_mask_takes_the_place_of_the_drawn_box() -> None:

@@ -28,7 +28,7 @@ TINY = Architecture(
     decoder_heads=2,
 )
 TINY_PLAIN = replace(TINY, relative_positions=False)
-TINY_NANO = replace(TINY_PLAIN, detailed=True, draw_boxes=True, smooth_decoder=True)
+TINY_NANO = replace(TINY_PLAIN, detailed=True, draw_boxes=True, smooth_decoder=True, box_prior=2.0)
 """With all that the packaged one has and SAM has not."""
 
 PATIENCE = 20.0

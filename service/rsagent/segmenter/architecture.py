@@ -1,11 +1,12 @@
 """Sizes of a SAM, and the model built from them out of `segment_anything`'s own modules.
 
-Three deliberate divergences, all off for SAM's own sizes and all for a model trained for hours on one core:
+Four deliberate divergences, all off for SAM's own sizes and all for a model trained for hours on one core:
 
 1. `detailed`: a pretrained backbone stands before SAM's ViT, and its fine features go to the decoder beside the
    embedding (`backbone`, `details`);
 2. `draw_boxes`: the prompt encoder also draws a box as the dense prompt (`DrawingPromptEncoder`);
-3. `smooth_decoder`: GELU instead of ReLU in the decoder's transformer.
+3. `smooth_decoder`: GELU instead of ReLU in the decoder's transformer;
+4. `box_prior`: where the model is not sure, a box is held to be filled as most are (`DrawingPromptEncoder.expected`).
 
 They may go once the nano is trained long enough to do without.
 """
@@ -15,6 +16,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn.functional import pixel_unshuffle
 
 from rsagent import _torchvision
 
@@ -37,7 +39,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of one SAM, and what it has beside SAM's own parts. A mask is where the logit exceeds `mask_threshold`."""
+    """Sizes of one SAM, and what it has beside SAM's own parts."""
 
     image_size: int
     patch_size: int
@@ -53,7 +55,7 @@ class Architecture:
     detailed: bool = False
     draw_boxes: bool = False
     smooth_decoder: bool = False
-    mask_threshold: float = 0.0
+    box_prior: float = 0.0
 
     @property
     def grid(self) -> int:
@@ -65,7 +67,11 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
     """SAM's prompt encoder, which in addition draws a box as a low-resolution mask where no earlier mask is given.
 
     SAM tells a box by two corner tokens alone, and the decoder has to learn from millions of them what lies between.
+    With a `prior`, the dense prompt has 16 more channels: what is expected of the box, for `details.predict` to add to
+    the logits. There it passes through `SamPredictor` as well, which knows nothing of it.
     """
+
+    prior: float = 0.0
 
     def forward(
         self,
@@ -74,20 +80,39 @@ class DrawingPromptEncoder(PromptEncoder):  # type: ignore[misc]
         masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `PromptEncoder.forward`: boxes float32 [B, 4] (or [B, 1, 4], as `SamPredictor` has it) in input px."""
-        if masks is None and boxes is not None:
-            masks = self.drawn(boxes)
-        sparse, dense = super().forward(points, boxes, masks)
+        lone = boxes if masks is None else None
+        sparse, dense = super().forward(points, boxes, masks if lone is None else self.drawn(lone))
+        if self.prior:
+            blank = dense.new_zeros((len(dense), 1, *self.mask_input_size))
+            dense = torch.cat([dense, pixel_unshuffle(blank if lone is None else self.expected(lone), 4)], 1)
         return sparse, dense
 
     def drawn(self, boxes: torch.Tensor) -> torch.Tensor:
         """Cells to the nearest edge, positive inside, within ±8: float32 [B, 1, h, w]."""
-        height, width = self.mask_input_size
-        scale = width / self.input_image_size[1]
-        x1, y1, x2, y2 = (boxes.float() * scale).reshape(-1, 4, 1, 1).unbind(1)
-        xs = torch.arange(width, device=boxes.device)[None, None] + 0.5
-        ys = torch.arange(height, device=boxes.device)[None, :, None] + 0.5
+        (x1, y1, x2, y2), (xs, ys) = self._cells(boxes)
         across, down = torch.minimum(xs - x1, x2 - xs), torch.minimum(ys - y1, y2 - ys)
         return torch.minimum(across, down).clamp(-8, 8).unsqueeze(1)
+
+    def expected(self, boxes: torch.Tensor) -> torch.Tensor:
+        """`prior` in the middle of a box, falling to 0 at a rounded square in it and to -`prior` far outside.
+
+        float32 [B, 1, h, w], to be added to logits. |x|³ + |y|³ = 1 lies between the ellipse and the box: on
+        photographs it is as near to a thing's outline as either.
+        """
+        (x1, y1, x2, y2), (xs, ys) = self._cells(boxes)
+        across = (2 * xs - x1 - x2).abs() / (x2 - x1).clamp(min=0.5)
+        down = (2 * ys - y1 - y2).abs() / (y2 - y1).clamp(min=0.5)
+        distance = (across**3 + down**3) ** (1 / 3)
+        return self.prior * (1 - distance).clamp(min=-1).unsqueeze(1)
+
+    def _cells(self, boxes: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, torch.Tensor]]:
+        """Edges of boxes [B, 1, 1] and the middles of cells, all in cells of the low-resolution mask."""
+        height, width = self.mask_input_size
+        scale = width / self.input_image_size[1]
+        edges = (boxes.float() * scale).reshape(-1, 4, 1, 1).unbind(1)
+        xs = torch.arange(width, device=boxes.device)[None, None] + 0.5
+        ys = torch.arange(height, device=boxes.device)[None, :, None] + 0.5
+        return edges, (xs, ys)
 
 
 def build(architecture: Architecture) -> Sam:
@@ -114,6 +139,8 @@ def build(architecture: Architecture) -> Sam:
         input_image_size=(a.image_size, a.image_size),
         mask_in_chans=16,
     )
+    if a.draw_boxes:
+        prompts.prior = a.box_prior
     two_way = TwoWayTransformer(
         depth=2,
         embedding_dim=a.prompt_width,
@@ -127,13 +154,12 @@ def build(architecture: Architecture) -> Sam:
     if a.detailed:
         decoder.look_closer()
     model = Sam(encoder, prompts, decoder, pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
-    model.mask_threshold = a.mask_threshold
     model.eval()
     return model
 
 
 NANO = Architecture(
-    image_size=384,
+    image_size=448,
     patch_size=8,
     width=128,
     depth=3,
@@ -147,6 +173,6 @@ NANO = Architecture(
     detailed=True,
     draw_boxes=True,
     smooth_decoder=True,
-    mask_threshold=-0.25,
+    box_prior=2.0,
 )
-"""The segmenter in the package: 384 px, masks of 192 × 192."""
+"""The segmenter in the package: 448 px, masks of 224 × 224."""

@@ -159,14 +159,16 @@ def predict(
     """Logits [B, 4, h, w] and predicted IoU [B, 4] of all outputs, by the arithmetic of `MaskDecoder.predict_masks`.
 
     That one repeats a single image for all prompts, this one gathers each prompt's own: `embeddings` [images, C, g, g]
-    by `index` int64 [B]. `positions` [1, C, g, g]; prompt embeddings `sparse` [B, tokens, C], `dense` [B, C, g, g].
+    by `index` int64 [B]. `positions` [1, C, g, g]; prompt embeddings `sparse` [B, tokens, C], `dense` [B, C, g, g], or
+    [B, C + 16, g, g], of which the last 16 are `packed` logits [B, 1, 4g, 4g] to be added to all outputs.
     """
     count = len(index)
     detailed = isinstance(decoder, DetailedDecoder)
     coarse, *details = decoder.apart(embeddings) if detailed else (embeddings,)
     outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
     tokens = torch.cat([outputs.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
-    source = coarse.index_select(0, index) + dense
+    width = coarse.shape[1]
+    source = coarse.index_select(0, index) + dense[:, :width]
     hidden, source = decoder.transformer(source, positions.expand(count, -1, -1, -1), tokens)
     source = source.transpose(1, 2).reshape(count, -1, *coarse.shape[-2:])
     own = [level.index_select(0, index) for level in details]
@@ -174,6 +176,8 @@ def predict(
     mask_tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
     hyper = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
     logits = (hyper @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+    if dense.shape[1] > width:
+        logits = logits + pixel_shuffle(dense[:, width:], 4)
     return logits, decoder.iou_prediction_head(hidden[:, 0])
 
 
