@@ -84,9 +84,7 @@ def test_a_conversation_without_turns_teaches_nothing(qwen3: Checkpoint) -> None
     assert join(spoken(PromptEncoder(qwen3), qwen3.end_ids, first_turn(1, 32), ())) == []
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused(
-    qwen3: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_template_that_rewrites_earlier_turns_is_refused(qwen3: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = qwen3.tokenizer.chat_template.replace("assistant\n{% endif", "assistant\nWell: {% endif")
     monkeypatch.setattr(qwen3.tokenizer, "chat_template", opened)
     with pytest.raises(CheckpointError, match="Instruct"):

@@ -40,7 +40,8 @@ def improvement(trace: Trace) -> float:
     """What later masks gained over the best before them, summed: 0..1.
 
     MedSAM-Agent sums every positive ΔIoU, which swinging to and fro between two masks would farm; gains over the best
-    so far add up to no more than best − first. Still worth little in the table: a poor first mask leaves more to gain.
+    so far add up to no more than best − first. Even so a poor first mask leaves more to gain: in the table it is worth
+    no more than the price of the turn that it takes.
     """
     return max(0.0, max(trace.ious, default=0.0) - trace.ious[0]) if trace.ious else 0.0
 
@@ -109,7 +110,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "form": 0.1,
         "iou": 1.0,
         "tier": 0.25,
-        "improvement": 0.05,
+        "improvement": 0.01,
         "overshoot": 0.2,
         "waste": 0.2,
         "length": 0.01,

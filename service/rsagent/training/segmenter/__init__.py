@@ -55,6 +55,6 @@ What was learned on the way, in the order of what it cost to find out:
 - Objects whose parts are unlike each other (`pieces.MARKED`, `JOINED`), rendered and painted figures, twins: with them
   the first fifty photographs went from 0.620 to 0.636 within 650 steps. Which of them did it was not taken apart.
 - What helps tight boxes can harm loose ones: cutting the mask off at the box gives half a point on photographs, and
-  takes three from collages where the box is off by a fifth of its side. A threshold below 0 helps both.
+  takes three from collages where the box is off by a fifth of its side. A soft prior costs those less than a point.
 - Collages can be too hard: with fewer patchwork grounds and less jitter on boxes, photographs gained as well.
 """

@@ -139,7 +139,8 @@ def fresh(side: int) -> Sam:
 
     Its position table is begun as sines of the two axes.
     """
-    model = build(replace(NANO, image_size=side))
+    # What is expected of a box is added afterwards: collages, where it is wrong, would teach the model to take it away.
+    model = build(replace(NANO, image_size=side, box_prior=0.0))
     model.image_encoder.patch_embed.backbone.requires_grad_(False).load_state_dict(lite.backbone())
     table = model.image_encoder.pos_embed
     height, width, channels = table.shape[1:]

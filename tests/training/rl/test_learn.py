@@ -1,0 +1,141 @@
+"""What did better than its group becomes likelier, what did worse less so."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.agent.playing import NATIVE
+from tests.training.chat.test_passage import passages
+
+from rsagent.agent.episode import begin, conclude
+from rsagent.agent.state import StopReason, Task, Turn
+from rsagent.policy.checkpoint import Checkpoint, load
+from rsagent.policy.prompt import PromptEncoder
+from rsagent.policy.protocol import Message, PolicyTurn
+from rsagent.policy.settings import LocalPolicySettings
+from rsagent.training.chat import Passage
+from rsagent.training.chat.adapting import adapt, learning
+from rsagent.training.chat.reading import Reader
+from rsagent.training.rl.learn import Learner, Lesson, lessons_of
+from rsagent.training.rl.plan import Plan
+from rsagent.training.rl.pool import Item
+from rsagent.training.rl.rewards import Reward
+from rsagent.training.rl.rollout import Rollout
+from rsagent.training.rl.trace import trace
+
+
+@pytest.fixture
+def own(tiny_directories: dict[str, Path]) -> Checkpoint:
+    """A checkpoint that a test may change."""
+    return load(LocalPolicySettings(checkpoint=str(tiny_directories["qwen3_vl"])))
+
+
+def sampled(checkpoint: Checkpoint) -> tuple[Reader, list[Passage]]:
+    """Two passages with the chances that the checkpoint gives them now."""
+    adapt(checkpoint.model, "language")
+    reader = Reader(checkpoint)
+    several = passages(checkpoint, (True, False)) + passages(checkpoint, (False, True))
+    with torch.no_grad():
+        told = reader.tell(several)
+    found = []
+    for row, passage in enumerate(several):
+        logprobs = torch.zeros(len(passage))
+        logprobs[passage.learn] = told.logprobs[told.owner == row]
+        found.append(replace(passage, logprobs=logprobs))
+    return reader, found
+
+
+def chances(reader: Reader, several: list[Passage]) -> list[float]:
+    with torch.no_grad():
+        return [float(reader.tell([passage]).logprobs.mean()) for passage in several]
+
+
+def test_better_tokens_become_likelier_and_worse_ones_less(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    plan = Plan(updates=1, rows=1)
+    learner = Learner(reader, list(learning(own.model).values()), plan, None)
+    before = chances(reader, several)
+    figures = learner.learn([Lesson(several[0], 1.0), Lesson(several[1], -1.0)], 1e-4, seed=0)
+    after = chances(reader, several)
+    assert after[0] > before[0]
+    assert after[1] < before[1]
+    assert figures["gap"] < 1e-4
+    assert figures["clipped"] == 0
+    assert figures["tokens"] == sum(int(passage.learn.sum()) for passage in several)
+
+
+def test_how_many_are_read_at_once_changes_nothing(tiny_directories: dict[str, Path]) -> None:
+    def weights(rows: int) -> torch.Tensor:
+        checkpoint = load(LocalPolicySettings(checkpoint=str(tiny_directories["qwen3_vl"])))
+        reader, several = sampled(checkpoint)
+        learned = list(learning(checkpoint.model).values())
+        lessons = [Lesson(passage, by) for passage, by in zip(several * 2, (1.0, -0.5, 0.2, -0.7), strict=True)]
+        optimiser = Learner(reader, learned, Plan(updates=1, rows=rows), None)
+        optimiser.optimiser = torch.optim.SGD(learned, lr=1e-2)  # type: ignore[assignment]
+        optimiser.learn(lessons, 1e-2, seed=3)
+        return torch.cat([parameter.detach().flatten() for parameter in learned])
+
+    assert weights(1).numpy() == pytest.approx(weights(4).numpy(), abs=1e-5)
+
+
+def test_a_later_update_of_the_same_batch_sees_that_the_policy_has_moved(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    learner = Learner(reader, list(learning(own.model).values()), Plan(updates=2), None)
+    figures = learner.learn([Lesson(several[0], 1.0), Lesson(several[0], 1.0)], 1e-3, seed=0)
+    assert figures["moved"] > 0
+    assert figures["gap"] < 1e-4  # of the first update alone
+
+
+def test_staying_near_the_start_pulls_back(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    other = replace(own, model=copy.deepcopy(own.model))
+    with torch.no_grad():
+        for parameter in learning(other.model).values():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    learner = Learner(reader, list(learning(own.model).values()), Plan(updates=1, kl=5.0), Reader(other))
+    lesson = [Lesson(several[0], 1e-6)]
+    apart = [learner.learn(lesson, 1e-4, seed=step)["kl"] for step in range(4)]
+    assert apart[0] > 0
+    assert apart[-1] < apart[0]
+
+
+def rollout(checkpoint: Checkpoint, words: str) -> Rollout:
+    """An episode of one turn that said `words`."""
+    image = np.zeros((64, 96, 3), np.uint8)
+    state = begin(Task(image, "id", "the cup", checkpoint.view), NATIVE)
+    ids = tuple(checkpoint.tokenizer.encode(words, add_special_tokens=False))
+    reply = PolicyTurn(words, token_ids=ids, logprobs=(-1.0,) * len(ids))
+    reading = NATIVE.parse(words, state)
+    turn = Turn(1, reply, reading.thought, reading.action)
+    history = (*state.history, Message.of("assistant", words))
+    result = conclude(replace(state, turns=(turn,), history=history), StopReason.TURN_BUDGET)
+    truth = np.ones((64, 96), np.bool_)
+    return Rollout(Item("one", image, "the cup", "name", truth), result, trace(result, truth))
+
+
+def test_lessons_are_what_differs_from_its_group(qwen3: Checkpoint) -> None:
+    groups = [[rollout(qwen3, word) for word in ("red", "fox", "bell", "left")] for _ in range(2)]
+    rewards = [[Reward(worth, {}) for worth in row] for row in ((0.5, 0.5, 0.5, 0.5), (0.0, 1.0, 0.4, 0.6))]
+    encoder = PromptEncoder(qwen3)
+    found = lessons_of(groups, rewards, Plan(scale="none"), encoder)
+    assert sorted(round(lesson.advantage, 3) for lesson in found) == [-0.5, -0.1, 0.1, 0.5]
+    half = lessons_of(groups, rewards, Plan(scale="none", keep=0.5), encoder)
+    assert sorted(round(lesson.advantage, 3) for lesson in half) == [-0.5, 0.5]
+    assert [
+        qwen3.tokenizer.decode(lesson.passage.ids[lesson.passage.learn]) for lesson in half if lesson.advantage > 0
+    ] == ["fox"]
+    assert lessons_of([[]], [[]], Plan(), encoder) == []
+
+
+def test_the_rate_warms_up_holds_and_falls() -> None:
+    plan = Plan(lr=1.0, warm=4, hold=0.5)
+    assert plan.rate(0, 0.0) == 0.25
+    assert plan.rate(10, 0.4) == 1.0
+    assert plan.rate(10, 0.75) == pytest.approx(0.55)
+    assert math.isclose(plan.rate(10, 1.0), 0.1, rel_tol=1e-6)
