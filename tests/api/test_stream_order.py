@@ -12,6 +12,7 @@ from tests.api.stage import FINISH, PNG, SEGMENT, Cast, call, events_of, on_air,
 
 from rsagent.api import telling
 from rsagent.errors import Overloaded, PolicyError
+from rsagent.masks import encode_mask
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.segmenter.fake import FakeSegmenter
 
@@ -26,8 +27,12 @@ async def test_events_come_in_order_with_growing_ids() -> None:
 
 async def test_a_mask_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[Any] = []
-    encode = telling.encode_mask
-    monkeypatch.setattr(telling, "encode_mask", lambda mask, kind: encoded.append(mask) or encode(mask, kind))
+
+    def encode(mask: Any, kind: Any) -> Any:
+        encoded.append(mask)
+        return encode_mask(mask, kind)
+
+    monkeypatch.setattr(telling, "encode_mask", encode)
     async with on_stage() as stage:
         events = await stage.stream()
     [mask] = [event.data for event in events if event.name == "mask"]

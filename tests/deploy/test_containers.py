@@ -23,6 +23,7 @@ from rsagent.api.keys import Keyring
 from rsagent.api.settings import KeySettings
 from rsagent.engines.command import launch
 from rsagent.engines.settings import VLLMSettings
+from rsagent.errors import NotConfigured
 from rsagent.policy.files import describe, locate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def test_a_setting_that_does_not_exist_would_be_found(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RSAGENT_POLICY__OPENAI__FLAVOUR", "sour")
-    with pytest.raises(settings.NotConfigured, match="FLAVOUR"):
+    with pytest.raises(NotConfigured, match="FLAVOUR"):
         settings.load()
 
 

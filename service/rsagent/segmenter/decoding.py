@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -29,7 +29,7 @@ class PromptBatch:
     def to(self, device: torch.device) -> PromptBatch:
         """The same on `device`."""
         parts = {each.name: getattr(self, each.name) for each in fields(self)}
-        return PromptBatch(**{name: part if part is None else part.to(device) for name, part in parts.items()})
+        return replace(self, **{name: part.to(device) for name, part in parts.items() if part is not None})
 
 
 def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -101,7 +101,7 @@ class Reader:
             inputs["pixel_values"].to(device), inputs["image_grid_thw"].to(device)
         )
         counts = [len(tokens) for tokens in output.pooler_output]
-        layers = [layer.split(counts) if isinstance(layer, Tensor) else layer for layer in _deepstack(output)]
+        layers = [torch.split(layer, counts) if isinstance(layer, Tensor) else layer for layer in _deepstack(output)]
         return list(zip(output.pooler_output, *layers, strict=True))
 
 

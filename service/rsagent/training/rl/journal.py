@@ -30,7 +30,7 @@ class Journal:
         self.step = int(self.state["step"]) if self.state else 0
         self._before = float(self.state["seconds"]) if self.state else 0.0
         self._since = self._saved = self._watched = time.monotonic()
-        self._board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder))
 
     @property
     def seconds(self) -> float:
@@ -62,13 +62,13 @@ class Journal:
         with (self.folder / FIGURES).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         for name, value in figures.items():
-            self._board.add_scalar(f"{kind}/{name}", value, self.step)  # type: ignore[no-untyped-call]
-        self._board.flush()  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"{kind}/{name}", value, self.step)
+        self._board.flush()
         if kind == "held-out":
             self._watched = time.monotonic()
 
     def close(self) -> None:
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
 
 def read_figures(folder: Path) -> list[dict[str, Any]]:

@@ -40,8 +40,9 @@ def lessons_of(
     that was rewarded alike throughout teaches nothing."""
     found: list[tuple[Rollout, float]] = []
     for members, worth in zip(groups, rewards, strict=True):
-        better = advantages([reward.total for reward in worth], plan.scale) if members else []
-        found += [(rollout, float(by)) for rollout, by in zip(members, better, strict=True) if by]
+        if members:
+            better = advantages([reward.total for reward in worth], plan.scale)
+            found += [(rollout, float(by)) for rollout, by in zip(members, better, strict=True) if by]
     found.sort(key=lambda pair: -abs(pair[1]))
     kept = found[: math.ceil(plan.keep * len(found))]
     return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder)]
@@ -71,7 +72,7 @@ class Learner:
         return found | {name: value / tokens for name, value in sums.items()} | {"tokens": tokens}
 
     def _optimiser_groups(self) -> list[dict[str, float]]:
-        return self.optimiser.param_groups  # type: ignore[return-value]
+        return self.optimiser.param_groups
 
     def _update(self, share: Sequence[Lesson], *, first: bool) -> dict[str, float]:
         """One step of the optimiser; sums over the share's tokens."""

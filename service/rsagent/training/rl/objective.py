@@ -31,7 +31,7 @@ def advantages(rewards: Sequence[float], scale: Scale = "group") -> NDArray[np.f
     groups that hardly differ count as much as those that do (Dr. GRPO, arXiv 2503.20783). All alike: zeros.
     """
     values = np.asarray(rewards, dtype=np.float64)
-    centred = values - values.mean()
+    centred: NDArray[np.float64] = values - values.mean()
     spread = float(values.std())
     if spread < LEAST_SPREAD:
         return np.zeros_like(values)

@@ -66,7 +66,7 @@ def train(checkpoint: Checkpoint, source: Path, data: Path, folder: Path, plan: 
     trainer: Any = Trainer(
         model=model,
         args=_arguments(plan, folder, held > 0, str(checkpoint.model.device)),
-        data_collator=Collator(checkpoint),  # type: ignore[arg-type]
+        data_collator=Collator(checkpoint),
         train_dataset=Passages(data, lessons[held:], checkpoint),
         eval_dataset=Passages(data, lessons[:held], checkpoint) if held else None,
     )
