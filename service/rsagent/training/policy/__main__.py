@@ -30,7 +30,7 @@ from rsagent.training.policy.vision import VisionPlan, train_vision
 from rsagent.training.policy.vocabulary import build_tokenizer, load_tokenizer
 from rsagent.training.world import World
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Option(help="Where albums, tokenizer, checkpoints and logs of this run live.")]
 Minutes = Annotated[float, typer.Option(help="How long to train.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.")]

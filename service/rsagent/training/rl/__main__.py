@@ -1,8 +1,10 @@
 """`python -m rsagent.training.rl`: agentic RL (GRPO) of a policy over whole episodes.
 
+\b
     # the nano policy, one CPU core
     python -m rsagent.training.rl run runs/rl --minutes 60 --lr 3e-5
 
+\b
     # a 7B checkpoint after SFT: vLLM samples, this process trains low-rank additions
     VLLM_SERVER_DEV_MODE=1 vllm serve runs/sft/export --port 8001 --enable-prompt-tokens-details \\
         --limit-mm-per-prompt '{"image": 17, "video": 0}'
@@ -44,7 +46,7 @@ from rsagent.training.rl.samplers import InProcess, Sampler, Served
 from rsagent.training.rl.train import Stage, train
 from rsagent.training.world import World
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 console = Console()
 SHOWN = ("step", "reward", "giou", "refused_present", "turns", "alike", "entropy", "clipped", "gap", "norm",
          "play_seconds", "learn_seconds")  # fmt: skip

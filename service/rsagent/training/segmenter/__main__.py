@@ -10,7 +10,7 @@ import typer
 
 from rsagent.segmenter.architecture import NANO
 
-app = typer.Typer(help="Train and measure the nano segmenter.", no_args_is_help=True)
+app = typer.Typer(help="Train and measure the nano segmenter.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

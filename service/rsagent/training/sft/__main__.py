@@ -1,11 +1,14 @@
 """`python -m rsagent.training.sft`: supervised fine-tuning of a policy on trajectories.
 
+\b
     # trajectories first
     python -m rsagent.training.synthesis make -o runs/trajectories
 
+\b
     # the nano policy, one CPU core
     python -m rsagent.training.sft runs/trajectories runs/sft --lr 1e-4 --epochs 2
 
+\b
     # a 7B checkpoint on GPUs: trajectories in its dialect, then low-rank additions (or --part all with FSDP)
     python -m rsagent.training.sft runs/trajectories-qwen runs/sft --checkpoint Qwen/Qwen2.5-VL-7B-Instruct \\
         --part lora --rank 64 --lr 1e-4 --batch 1 --accumulate 16
@@ -73,6 +76,6 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(rich_markup_mode=None)
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
     app.command(help=__doc__)(main)
     app()

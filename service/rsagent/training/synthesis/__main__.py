@@ -45,7 +45,7 @@ from rsagent.training.world.requests import ALL_KINDS, Kind
 from rsagent.training.world.scene import Split
 from rsagent.training.world.situations import SITUATIONS, Situation
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_show_locals=False)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 console = Console(stderr=True)
 AHEAD = 1
 CORES = min(2, os.cpu_count() or 1)

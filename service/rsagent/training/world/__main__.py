@@ -16,7 +16,7 @@ from rsagent.training.world.scene import Split
 from rsagent.training.world.sheet import contact, example
 from rsagent.training.world.situations import SITUATIONS
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 T = TypeVar("T", bound=str)
 APART = 5
 """Seeds between the tiles of a sheet, so that they show different scenes."""
