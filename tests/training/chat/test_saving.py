@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.policy.tiny import rewrite_json
 from tests.training.chat.test_passage import passages
 
 from rsagent.policy.checkpoint import load
+from rsagent.policy.files import locate
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.training.chat.adapting import Part, adapt, learning
 from rsagent.training.chat.reading import Reader
@@ -35,6 +37,15 @@ def test_what_was_learned_is_what_is_served(
         before, after = (Reader(each).tell(several).logprobs for each in (checkpoint, again))
     assert after.numpy() == pytest.approx(before.numpy(), abs=2e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]
+
+
+def test_tied_weights_are_written_once(tmp_path: Path) -> None:
+    """A config that ties them makes loaders leave the copy unread; files would only be larger."""
+    shipped = load(LocalPolicySettings())
+    assert shipped.model.config.tie_word_embeddings
+    export(shipped.model, locate("nano"), tmp_path / "export")
+    names = [set(load_file(folder / "model.safetensors")) for folder in (locate("nano"), tmp_path / "export")]
+    assert names[0] == names[1]
 
 
 def test_each_part_learns_nothing_else(tiny_directories: dict[str, Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ def export(model: Any, source: Path, to: Path) -> None:
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
     plain = merged(model)
-    kind = dtype_of(source)
-    weights = {name: value.detach().to(kind) if value.is_floating_point() else value.detach()
-               for name, value in plain.state_dict().items()}  # fmt: skip
+    weights = cast(plain.state_dict(), dtype_of(source))
     plain.save_pretrained(partial, state_dict=weights)
     for path in (path for pattern in KEPT for path in source.glob(pattern)):
         if not path.name.endswith(".safetensors.index.json"):
@@ -35,6 +34,15 @@ def export(model: Any, source: Path, to: Path) -> None:
         to.rename(old)
     partial.rename(to)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def cast(weights: Mapping[str, torch.Tensor], kind: torch.dtype) -> dict[str, torch.Tensor]:
+    """The weights in the type `kind`; tied ones stay one tensor, so that they are written once."""
+    made: dict[tuple[int, torch.Size], torch.Tensor] = {}
+    for value in weights.values():
+        plain = value.detach()
+        made.setdefault((value.data_ptr(), value.shape), plain.to(kind) if plain.is_floating_point() else plain)
+    return {name: made[value.data_ptr(), value.shape] for name, value in weights.items()}
 
 
 def merged(model: Any) -> Any:

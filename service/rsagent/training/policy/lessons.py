@@ -28,8 +28,8 @@ from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
-MIX = {"name": 4.0, "attribute": 1.5, "relation": 1.5, "reasoning": 2.0, "several": 1.5, "absent": 2.0}
-OTHERWISE = 0.35
+MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.5, "reasoning": 2.5, "several": 2.5, "absent": 2.0}
+OTHERWISE = 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ def conversation(folder: Path, trajectory: Trajectory) -> Conversation:
 def picture(path: Path) -> ImagePart:
     """A view as it was shown: uint8 [h, w, 3] RGB, not resized, named by its content."""
     with Image.open(path) as image:
-        return render.part(np.asarray(image.convert("RGB")))
+        return render.part(np.array(image.convert("RGB")))  # a copy: PIL's own memory is read-only
 
 
 def check_dialect(trajectories: Sequence[Trajectory], checkpoint: Checkpoint) -> None:

@@ -105,7 +105,7 @@ def _arguments(plan: Plan, folder: Path, evaluated: bool, device: str) -> Any:
         "seed": plan.seed,
         "use_cpu": not gpu,
         "bf16": gpu,
-        "gradient_checkpointing": gpu,
+        "activation_checkpointing": gpu,
         "dataloader_num_workers": 4 if gpu else 0,
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
