@@ -40,7 +40,7 @@ from rsagent.training.rl import curves
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Scale
 from rsagent.training.rl.plan import Plan
-from rsagent.training.rl.pool import Pool
+from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
 from rsagent.training.rl.samplers import InProcess, Sampler, Served
 from rsagent.training.rl.train import Stage, train
@@ -132,7 +132,8 @@ async def _run(
         await sampler.renew()
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes), "max_batch": 16})
     segmenter = load_segmenter(roomy)
-    pool, held_out = Pool(World("train", names=names), plan.seed), Pool(World("val", names=names))
+    pool = Pool(World("train", names=names), plan.seed, kinds=ASKED)
+    held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
     try:
         await train(stage, plan, journal, _tell)
