@@ -28,7 +28,7 @@ from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
-MIX = {"name": 3.0, "attribute": 2.0, "relation": 2.5, "reasoning": 2.5, "several": 2.5, "absent": 2.0}
+MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.0, "reasoning": 2.5, "several": 2.5, "absent": 2.0}
 OTHERWISE = 0.5
 
 
