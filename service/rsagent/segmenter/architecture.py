@@ -173,6 +173,6 @@ NANO = Architecture(
     detailed=True,
     draw_boxes=True,
     smooth_decoder=True,
-    box_prior=2.0,
+    box_prior=2.5,
 )
 """The segmenter in the package: 448 px, masks of 224 × 224."""

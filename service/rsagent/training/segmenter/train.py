@@ -102,6 +102,8 @@ def train(recipe: Recipe) -> None:
 def _begin(recipe: Recipe) -> State:
     torch.manual_seed(recipe.seed)
     model = fresh(recipe.side)
+    # What is expected of a box is added when all is learned: on collages it is often wrong, and would be undone.
+    model.prompt_encoder.prior = 0.0
     if recipe.start is not None:
         _inherit(model, load_file(recipe.start))
     model.train()
@@ -139,8 +141,7 @@ def fresh(side: int) -> Sam:
 
     Its position table is begun as sines of the two axes.
     """
-    # What is expected of a box is added afterwards: collages, where it is wrong, would teach the model to take it away.
-    model = build(replace(NANO, image_size=side, box_prior=0.0))
+    model = build(replace(NANO, image_size=side))
     model.image_encoder.patch_embed.backbone.requires_grad_(False).load_state_dict(lite.backbone())
     table = model.image_encoder.pos_embed
     height, width, channels = table.shape[1:]
