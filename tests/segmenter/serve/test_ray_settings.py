@@ -56,6 +56,7 @@ async def test_what_is_not_to_be_started_is_left_as_it_is() -> None:
 
 async def test_without_ray_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "installed", lambda: False)
+    monkeypatch.setattr(cluster, "_connected", lambda: False)  # whatever tests before this one left
     with pytest.raises(NotConfigured, match=r"rsagent\[engines\]"):
         await segmenter_started(SegmenterSettings(kind="ray")).__aenter__()
     with pytest.raises(NotConfigured, match=r"rsagent\[engines\]"):
