@@ -53,7 +53,7 @@ def test_a_run_killed_at_any_byte_goes_on(tmp_path: Path) -> None:
 
 def test_rows_of_another_configuration_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    Journal.open(path, CONFIG).file.close()
+    Journal.open(path, CONFIG).lines.close()
     with pytest.raises(RSAgentError, match=r"turns was \[1, 8\], is \[1, 4\].*choose another folder"):
         Journal.open(path, CONFIG | {"turns": (1, 4)})
     with Journal.open(path, CONFIG | {"turns": (1, 8)}) as journal:

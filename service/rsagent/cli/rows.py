@@ -1,22 +1,17 @@
-"""A batch's answers: a file that only grows, a JSON object a line, written by one run at a time.
-
-Each row goes out in one write, so a run that is killed leaves whole rows and at most one torn line, which the next
-run cuts off. An id that was asked again has several rows; the last one counts.
-"""
+"""A batch's answers: a JSON object a line. An id that was asked again has several rows; the last one counts."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from rsagent.cli.manifest import Item
 from rsagent.errors import RSAgentError
+from rsagent.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +28,7 @@ class Place:
 class Rows:
     """The open file. Use as a context manager."""
 
-    path: Path
-    file: BinaryIO
+    lines: Lines
     places: dict[str, Place] = field(default_factory=dict)
     failed: int = 0
     """Ids whose last row is an error."""
@@ -45,20 +39,12 @@ class Rows:
 
         Raises RSAgentError where it cannot be opened, is no file of answers, or another run writes to it.
         """
+        rows = cls(Lines.open(path))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+b")
-        except OSError as error:
-            raise RSAgentError(f"cannot write {path}: {error}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            rows = cls(path, file)
-            rows._recall()
-        except BlockingIOError as error:
-            file.close()
-            raise RSAgentError(f"another run writes to {path}: wait for it, or choose another file") from error
+            for offset, line in rows.lines.whole():
+                rows._note(rows._parse(line, offset), offset)
         except BaseException:
-            file.close()
+            rows.lines.close()
             raise
         return rows
 
@@ -68,7 +54,7 @@ class Rows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.file.close()
+        self.lines.close()
 
     def missing(self, items: Sequence[Item], again: bool) -> list[Item]:
         """What is still to be asked; with `again`, errors are.
@@ -80,7 +66,7 @@ class Rows:
             place = self.places.get(item.id)
             if place is not None and (place.image, place.query) != (item.image, item.query):
                 raise RSAgentError(
-                    f"{self.path} belongs to another manifest: its row {item.id!r} is about {place.query!r} in "
+                    f"{self.lines.path} belongs to another manifest: its row {item.id!r} is about {place.query!r} in "
                     f"{place.image}; choose another output"
                 )
             if place is None or (again and place.failed):
@@ -90,28 +76,13 @@ class Rows:
     def add(self, item: Item, told: dict[str, Any]) -> None:
         """Append a row: the item and what came of it."""
         row = {"id": item.id, "image": item.image, "query": item.query, **told}
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
-        offset = self.file.seek(0, os.SEEK_END)
-        self.file.write(line)
-        self.file.flush()
-        self._note(row, offset)
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        self._note(row, self.lines.append(line))
 
     def row(self, item: Item) -> dict[str, Any]:
         """The last row of an item that has one."""
-        self.file.seek(self.places[item.id].offset)
-        found: dict[str, Any] = json.loads(self.file.readline())
+        found: dict[str, Any] = json.loads(self.lines.at(self.places[item.id].offset))
         return found
-
-    def _recall(self) -> None:
-        self.file.seek(0)
-        offset = 0
-        for line in self.file:
-            if not line.endswith(b"\n"):
-                break
-            row = self._parse(line, offset)
-            self._note(row, offset)
-            offset += len(line)
-        self.file.truncate(offset)
 
     def _note(self, row: dict[str, Any], offset: int) -> None:
         before, failed = self.places.get(row["id"]), "error" in row
@@ -125,7 +96,7 @@ class Rows:
                 return row
         except ValueError:
             pass
-        raise RSAgentError(f"{self.path} is no file of answers (at byte {offset}): choose another output")
+        raise RSAgentError(f"{self.lines.path} is no file of answers (at byte {offset}): choose another output")
 
 
 def write_coco(rows: Rows, items: Sequence[Item], path: Path) -> int:
