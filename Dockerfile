@@ -7,6 +7,7 @@
 ARG PYTHON=python:3.11-slim-bookworm
 
 # --- what is installed, each part in a folder of its own, so that no layer holds a file twice ---
+# None may be called `models`: transformers would take itself for one of its models then, and complain.
 
 # hadolint ignore=DL3006
 FROM ${PYTHON} AS packages
@@ -17,14 +18,14 @@ WORKDIR /build
 RUN awk -v part=rest -f part.awk models.txt requirements-engines.lock > rest.lock \
     && awk -v part=models -f part.awk models.txt requirements-engines.lock > models.lock \
     && python -m venv /opt/venv \
-    && printf '/opt/rsagent\n/opt/models\n' > /opt/venv/lib/python3.11/site-packages/parts.pth
+    && printf '/opt/rsagent\n/opt/torch\n' > /opt/venv/lib/python3.11/site-packages/parts.pth
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv/bin/pip install --quiet --no-deps --require-hashes -r rest.lock
 
 FROM packages AS models
 ARG PIP_EXTRA_INDEX_URL=""
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install --quiet --no-deps --require-hashes --target /opt/models -r models.lock
+    /opt/venv/bin/pip install --quiet --no-deps --require-hashes --target /opt/torch -r models.lock
 
 FROM packages AS ours
 COPY pyproject.toml README.md /build/
@@ -50,7 +51,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=600s --retries=3 \
 ENTRYPOINT ["/opt/containers/gateway.sh"]
 
 FROM gateway AS segmenter
-COPY --from=models /opt/models /opt/models
+COPY --from=models /opt/torch /opt/torch
 HEALTHCHECK --interval=10s --timeout=5s --start-period=600s --retries=3 \
     CMD ["python3", "-I", "-S", "/opt/containers/healthy.py", "process", "raylet", "ray-head:6379"]
 ENTRYPOINT ["/opt/containers/segmenter.sh"]
