@@ -178,8 +178,13 @@ def run(
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     console, started = Console(), time.monotonic()
+    said = ""
 
     def tell(words: str) -> None:
+        nonlocal said
+        if words == said:  # "starting for 3 s", five times a second
+            return
+        said = words
         console.print(f"[dim]{time.monotonic() - started:5.0f} s  {words}[/]", highlight=False)
 
     tables, rows = "", list[Verdict]()

@@ -150,8 +150,7 @@ class Library:
 
     def get(self, number: int) -> Recording:
         """The recording of that number."""
-        found = pickle.loads(self._path(number).read_bytes())
-        assert isinstance(found, Recording)
+        found = self._read(number)
         return replace(found, image=imaging.decode(found.file, ImageLimits()))
 
     def several(self, numbers: Iterable[int]) -> list[Recording]:
@@ -163,7 +162,12 @@ class Library:
 
     @lru_cache(maxsize=64)  # noqa: B019  as long-lived as the process
     def _kept(self, number: int) -> tuple[RecordedTurn, ...]:
-        return self.get(number).turns
+        return self._read(number).turns  # without its picture: who has engines that take no time must not decode it
+
+    def _read(self, number: int) -> Recording:
+        found = pickle.loads(self._path(number).read_bytes())
+        assert isinstance(found, Recording)
+        return found
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.recording"

@@ -133,7 +133,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
         return _from_16_bit(picture)
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        picture.load()  # what is RGB already is not copied
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     layered = picture.convert("RGBA")
     white = Image.new("RGB", picture.size, "white")
     white.paste(layered, mask=layered.getchannel("A"))

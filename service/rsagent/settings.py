@@ -147,7 +147,7 @@ class SegmenterSettings(_Component):
     sha256: str | None = Field(None, description="the hash they must have, if not the published one")
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1', …")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="what its transformers compute in")
-    workers: int = Field(1, ge=1, description="threads that run the model")
+    workers: int = Field(2, ge=1, description="threads that run the model, each on a core of its own")
     cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
     max_batch: int = Field(8, ge=1, description="prompts decoded at once")
     queue: int = Field(64, ge=1, description="prompts that may wait; beyond it: Overloaded")

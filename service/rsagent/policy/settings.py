@@ -22,6 +22,9 @@ class LocalPolicySettings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="'auto' is float32 on a CPU and the checkpoint's own type elsewhere"
     )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads that compute; None: one for a small model, else torch's own choice"
+    )
     max_pixels: int = Field(default=1024 * 1024, ge=1024, description="largest view; rsagent.json goes first")
     max_context: int = Field(default=8192, ge=64, description="tokens of prompt and answer together")
     max_batch: int = Field(default=8, ge=1, description="turns generated at once")

@@ -40,7 +40,8 @@ class SegmenterReplica:
         """The pool that answers."""
         from rsagent.segmenter.pool import SegmenterPool  # imports torch, which those who only deploy do without
 
-        return SegmenterPool.load(settings)
+        workers = min(settings.workers, max(1, int(settings.ray.cpus)))  # no more than Ray counts with
+        return SegmenterPool.load(settings.model_copy(update={"workers": workers}))
 
     async def segment(self, ask: Ask, image: Image | None = None) -> Reply:
         """Answer `ask`, or say that the pixels (uint8 [H, W, 3] RGB) are needed, or why it is refused.
