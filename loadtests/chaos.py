@@ -119,7 +119,8 @@ async def _capacity(stand: Stand, payloads: Sequence[bytes]) -> float:
     async def client() -> None:
         nonlocal done
         while time.monotonic() < started + FIND_OUT:
-            done += (await wire.send(stand.address, next(source))).status == 200
+            reply = await wire.send(stand.address, next(source))
+            done += reply.status == 200  # not in one line: `+=` reads `done` before it awaits
 
     await asyncio.gather(*(client() for _ in range(INFLIGHT)))
     return max(0.2, done / (time.monotonic() - started))
