@@ -41,11 +41,12 @@ byte-level BPE of 4,096 pieces in which each number from 0 to 999 is one. Views 
 tower alone on 60 names and then on all 266 (dense class and box targets), an hour of first moves and episodes that
 mostly taught what does not work, and then, from that checkpoint, what `joint` does now: look-ups with first moves
 (19 minutes), look-ups alone with the tower at rest (27), and look-ups, first moves and whole episodes together (33 at
-a constant rate, 44 while it fell to nothing). The shipped stages were run by hand with restarts; the commands do the
+a constant rate, 44 while it fell to nothing), and from there some 20 minutes more with requests in far more varied
+words. The shipped stages were run by hand with restarts; the commands do the
 same and do not reproduce the weights bit by bit. Data: collages composed from the Debian packages that
 `rsagent.training.world` names, 20,480 plain, 8,192 crowded and 3,840 large scenes; training phrasings and own
-paraphrases of them (35 % of requests; single words of the held-out phrasings occur there); about 4,500 expert episodes
-against degraded true masks.
+paraphrases of them (35 % of requests, at last half, half of those with words that mean nothing; single words of the
+held-out phrasings occur there); about 4,500 expert episodes against degraded true masks, played anew at last.
 
 ## Limits
 
