@@ -135,3 +135,9 @@ def test_an_error_of_ours_is_told_without_a_traceback(
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().err.strip() == "error: this and that"
+
+
+def test_a_name_that_no_picture_can_have_is_refused_before_anything_is_asked(picture: Path) -> None:
+    ended = RUNNER.invoke(app, ["segment", str(picture), "x", "-o", "masks.txt", "--server", "http://127.0.0.1:9"])
+    assert isinstance(ended.exception, RSAgentError)
+    assert "name a .png or .jpg file" in str(ended.exception)

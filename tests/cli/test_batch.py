@@ -284,10 +284,10 @@ def test_the_command_ends_by_what_came_out(folder: Path) -> None:
 
     code, said = asyncio.run(scripted(asked(3), "good"))
     assert code == 0, said
-    assert "3 answers, 0 errors" in said
+    assert "answered: 3, failed: 0" in said
     code, said = asyncio.run(scripted([{"image": "nowhere.png", "query": "x"}], "bad"))
     assert code == 1
-    assert "0 answers, 1 errors" in said
+    assert "answered: 0, failed: 1" in said
 
 
 def test_a_key_comes_from_a_file(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from rsagent.cli import serve
 from rsagent.cli.serve import Progress
-from rsagent.settings import Settings
+from rsagent.errors import NotConfigured
+from rsagent.settings import ServerSettings, Settings
 
 
 def test_without_a_terminal_a_start_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +56,13 @@ def test_the_profile_is_handed_on(monkeypatch: pytest.MonkeyPatch, profile: str 
 )
 def test_the_policy_is_named(policy: dict[str, Any], named: str) -> None:
     assert serve._policy(Settings(policy=policy)) == named
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(NotConfigured, match=f"--port {port + 1}"):
+            serve.check_free(ServerSettings(port=port))
+        serve.check_free(ServerSettings(port=port, shared=True))
+    serve.check_free(ServerSettings(port=port))
+    serve.check_free(ServerSettings(port=0))

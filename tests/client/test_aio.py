@@ -258,3 +258,9 @@ async def test_a_stream_that_is_cut_short_says_so() -> None:
         assert isinstance(await anext(events), Thought)
         with pytest.raises(Unreachable, match="ended"):
             await anext(events)
+
+
+async def test_an_address_without_its_scheme_is_told_so() -> None:
+    async with AsyncClient("127.0.0.1:1") as client:
+        with pytest.raises(RequestFailed, match=r"is it http://127\.0\.0\.1:1"):
+            await client.segment(PNG, "the cup")

@@ -152,7 +152,8 @@ def _from_form(content_type: str, body: bytes) -> tuple[bytes | str, str, Option
 def _single(fields: dict[str, list[bytes]], name: str) -> bytes:
     values = fields.pop(name, [])
     if len(values) != 1:
-        raise BadQuery(f"{name} is missing from the form" if not values else f"{name} is there {len(values)} times")
+        missing = f"{name} is missing: send a form with `image` (a file) and `query`"
+        raise BadQuery(f"{name} is there {len(values)} times" if values else missing)
     return values[0]
 
 

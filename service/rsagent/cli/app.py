@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +18,15 @@ HELP = """Text-guided segmentation that reasons and acts.
 Post a picture and a sentence; a policy calls a segmenter, looks at the mask drawn on the picture, corrects itself over
 several turns, and submits. Start with one of these:
 
-    rsagent serve                                      # then open http://127.0.0.1:8080/
+    rsagent serve                                      # and its page
 
     rsagent segment cup.jpg "what you drink from" -o overlay.png
 
     rsagent batch manifest.jsonl -o answers.jsonl      # many at once
 
-    rsagent eval --count 60 -o build/eval              # how good it is, with every turn on a page
+    rsagent eval --count 60 -o build/eval              # how good it is
 
-    rsagent examples                                   # shipped pictures to try it on
+    rsagent examples                                   # pictures to try
 
 Settings come from RSAGENT_… variables or a TOML file (`rsagent settings` lists them with their values).
 """
@@ -75,6 +76,8 @@ def segment(
 
     drawn = Console(stderr=as_json).is_terminal if pictures is None else pictures
     options = command.options_of(turns, deadline, drawn, seed)
+    if output is not None:
+        command.check_writable(output)
     picture = image.read_bytes()
     key = command.read_key(key_file)
     answer = asyncio.run(
@@ -199,10 +202,10 @@ def key(
     Console(stderr=True).print(f"the key of {name}, shown once: [bold]{secret}[/]", highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Run the command; an error of ours is one line on stderr and exit status 1."""
+def main(command: Callable[[], object] | None = None) -> None:
+    """Run `command`, `rsagent` itself if none is given; an error of ours is one line on stderr and exit status 1."""
     try:
-        app()
+        (command or app)()
     except RSAgentError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

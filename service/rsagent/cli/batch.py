@@ -64,7 +64,7 @@ async def batch(plan: Plan, options: Options) -> int:
         if waiting:
             await _ask_all(plan, options, rows, waiting, console)
         console.print(
-            f"{len(items) - rows.failed} answers, {rows.failed} errors in {plan.output}",
+            f"answered: {len(items) - rows.failed}, failed: {rows.failed}; rows in {plan.output}",
             highlight=False,
             soft_wrap=True,
         )

@@ -76,6 +76,12 @@ def write_overlay(picture: bytes, answer: Answer, out: Path) -> None:
         raise RSAgentError(f"cannot write {out}: {error}; name a .png or .jpg file in a folder of yours") from error
 
 
+def check_writable(out: Path) -> None:
+    """Raise RSAgentError where no picture can have that name: said before the request, not after it."""
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise RSAgentError(f"cannot write {out}: name a .png or .jpg file")
+
+
 def write_json(answer: Answer) -> None:
     """The whole answer on stdout."""
     sys.stdout.write(answer.document.model_dump_json(indent=1) + "\n")

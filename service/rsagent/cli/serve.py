@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from rich.console import Console
 
 from rsagent import settings
 from rsagent.api import server
+from rsagent.errors import NotConfigured
 from rsagent.examples import load as examples
 
 PRINT_SECONDS = 10.0
@@ -20,6 +22,7 @@ def serve(host: str | None, port: int | None, profile: str | None = None) -> Non
     address = {name: value for name, value in given.items() if value is not None}
     chosen = settings.load(server=address, **({} if profile is None else {"profile": profile}))
     console.print(f"[dim]loading: policy {_policy(chosen)}, segmenter {chosen.segmenter.variant}[/]", highlight=False)
+    check_free(chosen.server)
     progress = Progress(console)
 
     def announce(url: str) -> None:
@@ -30,6 +33,24 @@ def serve(host: str | None, port: int | None, profile: str | None = None) -> Non
         server.serve(chosen, announce, progress.tell)
     finally:
         progress.end()
+
+
+def check_free(chosen: settings.ServerSettings) -> None:
+    """Raise NotConfigured where something listens on the port already: better said before models are loaded."""
+    if not chosen.port or chosen.shared:
+        return
+    try:
+        with socket.create_server((chosen.host, chosen.port), family=_family(chosen.host)):
+            return
+    except OSError as error:
+        raise NotConfigured(
+            f"cannot listen on {chosen.host}:{chosen.port} ({error.strerror}): end what is there, or choose another "
+            f"port: rsagent serve --port {chosen.port + 1} (make serve PORT={chosen.port + 1}); 0 takes a free one"
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class Progress:

@@ -188,6 +188,8 @@ async def _within(patience: Retries, work: Awaitable[T]) -> T:
 
 
 def _broken(url: str, error: httpx.HTTPError) -> RequestFailed:
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return RequestFailed(f"an address begins with http:// or https://: is it http://{url.rpartition('://')[2]}?")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return Unreachable(f"no answer from {url}: is the service running? Start one with `rsagent serve`", sent=False)
     if isinstance(error, httpx.TransportError) and not isinstance(error, SSEError):

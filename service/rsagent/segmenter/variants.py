@@ -147,7 +147,7 @@ def cache_folder() -> Path:
 
 def _verify(path: Path, sha256: str | None) -> None:
     if not path.is_file():
-        raise CheckpointError(f"there are no weights at {path}")
+        raise CheckpointError(_nothing_at(path))
     if sha256 is None:
         return
     found = _sha256(path)
@@ -174,10 +174,17 @@ def _with_weights(variant: Variant, path: Path) -> Sam:
     return model
 
 
+def _nothing_at(path: Path) -> str:
+    return (
+        f"there are no weights at {path}: RSAGENT_SEGMENTER__PATH takes the file that segment-anything's README links "
+        "to, or its https address"
+    )
+
+
 def _read(path: Path) -> dict[str, torch.Tensor]:
     """Tensors only: neither format may carry code (`weights_only` refuses a pickle that calls anything else)."""
     if not path.is_file():
-        raise CheckpointError(f"there are no weights at {path}")
+        raise CheckpointError(_nothing_at(path))
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

@@ -20,7 +20,7 @@ const prompts = new WeakMap();  // what each object was asked for by
 
 async function show(blob, title = "Your picture") {
   halt();
-  try { now.size = await stage.open(blob); } catch { return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false })); }
+  try { now.size = await stage.open(blob); } catch { forget(); return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false })); }
   now.picture = blob;
   $("picture").alt = title;
   forget();

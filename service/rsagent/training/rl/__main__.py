@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsagent import settings
+from rsagent.cli.app import main as told
 from rsagent.policy.checkpoint import Checkpoint, load
 from rsagent.policy.files import locate
 from rsagent.policy.settings import LocalPolicySettings
@@ -172,4 +173,4 @@ def _one_of(kinds: Any, value: str, option: str) -> Any:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    app()
+    told(app)

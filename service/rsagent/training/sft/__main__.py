@@ -30,6 +30,7 @@ import torch
 import typer
 from rich.console import Console
 
+from rsagent.cli.app import main as told
 from rsagent.training.chat.adapting import Part
 from rsagent.training.sft.train import Plan, beginning, parts, train
 
@@ -78,4 +79,4 @@ def main(
 if __name__ == "__main__":
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
     app.command(help=__doc__)(main)
-    app()
+    told(app)
