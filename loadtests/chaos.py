@@ -52,6 +52,7 @@ class World:
     killing: str = CALM
     rate: float = 0.0
     is_over: bool = False
+    load: float = LOAD
 
 
 Kill = Callable[[World], Awaitable[None]]
@@ -59,8 +60,8 @@ Kill = Callable[[World], Awaitable[None]]
 
 
 async def play(world: World, kills: Mapping[str, Kill], seconds: float, payloads: Sequence[bytes]) -> None:
-    """Keep the service at `LOAD`, and kill one part after the other, in whole rounds, until `seconds` are over."""
-    world.rate = LOAD * await _capacity(world.stand, payloads)
+    """Keep the service at its load, and kill one part after the other, in whole rounds, until `seconds` are over."""
+    world.rate = world.load * await _capacity(world.stand, payloads)
     load = asyncio.create_task(_load(world, world.rate, payloads))
     until = time.monotonic() + seconds
     while True:
@@ -97,8 +98,9 @@ def verdicts(world: World, name: str = "chaos") -> list[Verdict]:
     held, hung = [each for each in world.held if each], sum(reply.hung for reply in replies)
     more = {"requests": len(replies), "a_second": world.rate, "codes": dict(codes), "kills": dict(world.kills)}
     more |= {"served": served(replies), "served_in_between": served([r for d, r in world.replies if d == CALM])}
+    untold = f"{name} at {world.load:.0%} load: untyped errors"
     return [
-        Verdict(f"{name} at 80 % load: untyped errors", f"{untyped} of {len(replies):,}", "0", untyped == 0, more),
+        Verdict(untold, f"{untyped} of {len(replies):,}", "0", untyped == 0, more),
         Verdict(f"{name}: lost ends (of streams and of documents)", str(lost), "0", lost == 0),
         Verdict(f"{name}: hung requests", str(hung), "0", hung == 0),
         Verdict(f"{name}: held after the end", str(held or 0), "0", not held),
