@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from safetensors.torch import load_file
+from tests.training.material import or_skip
 from typer.testing import CliRunner
 
 from rsagent.cli.app import app as rsagent
@@ -21,7 +22,7 @@ from rsagent.training.rl.__main__ import app as rl
 from rsagent.training.sft.__main__ import main as sft
 from rsagent.training.synthesis import __main__ as synthesis
 from rsagent.training.synthesis import records
-from rsagent.training.world.stock import MaterialMissing, find
+from rsagent.training.world.stock import find
 
 KINDS = "name"
 
@@ -29,10 +30,7 @@ KINDS = "name"
 @pytest.fixture(autouse=True)
 def material() -> Iterator[None]:
     """Skips where the world's pictures are missing; gives back the threads that the stages set."""
-    try:
-        find("backgrounds/mate/nature/Dune.jpg")
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
+    or_skip(lambda: find("backgrounds/mate/nature/Dune.jpg"))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         """Listen, and say where."""
         self._loop = asyncio.get_running_loop()
         if sockets is None and self._settings.shared:
-            sockets = [shared(self._settings.host, self._settings.port)]
+            sockets = [bound(self._settings)]
         await super().startup(sockets)
         if self._announce is not None and self.started:
             self._announce(self.url)
@@ -91,14 +91,15 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, None)
 
 
-def shared(host: str, port: int) -> socket.socket:
-    """A socket on an address that others may listen on, too: each connection goes to one of them. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def bound(settings: ServerSettings) -> socket.socket:
+    """A socket on the settings' address; where it is shared, others may listen on it, too, and each connection goes to
+    one of them. Raises OSError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((host, port))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(settings.shared))
+        listening.bind((settings.host, settings.port))
     except OSError:
         listening.close()
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 from rich.console import Console
@@ -37,20 +36,15 @@ def serve(host: str | None, port: int | None, profile: str | None = None) -> Non
 
 def check_free(chosen: settings.ServerSettings) -> None:
     """Raise NotConfigured where something listens on the port already: better said before models are loaded."""
-    if not chosen.port or chosen.shared:
+    if chosen.shared:
         return
     try:
-        with socket.create_server((chosen.host, chosen.port), family=_family(chosen.host)):
-            return
+        server.bound(chosen).close()
     except OSError as error:
         raise NotConfigured(
             f"cannot listen on {chosen.host}:{chosen.port} ({error.strerror}): end what is there, or choose another "
             f"port: rsagent serve --port {chosen.port + 1} (make serve PORT={chosen.port + 1}); 0 takes a free one"
         ) from error
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class Progress:

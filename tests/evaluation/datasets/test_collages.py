@@ -6,20 +6,17 @@ import hashlib
 
 import numpy as np
 import pytest
+from tests.training.material import or_skip
 
 from rsagent.evaluation.datasets import DatasetError, collages, unseen
 from rsagent.training.world.situations import Situation
-from rsagent.training.world.stock import MaterialMissing
 
 PUBLISHED = "ab3b809269fcf80a9a7d93226d944b7855910660ed54a99206cde6088b683d92"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _material() -> None:
-    try:
-        collages(0)
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
+    or_skip(lambda: collages(0))
 
 
 def test_the_same_seed_gives_the_published_requests() -> None:

@@ -1,16 +1,14 @@
 import numpy as np
 import pytest
+from tests.training.material import opened
 
 from rsagent.training.segmenter.scenes import pictured
-from rsagent.training.world import MaterialMissing, World
+from rsagent.training.world import World
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    try:
-        return World("train")
-    except MaterialMissing as missing:
-        pytest.skip(str(missing))
+    return opened("train")
 
 
 def test_a_scene_has_the_size_asked_for_and_things_on_it(world: World) -> None:

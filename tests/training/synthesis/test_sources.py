@@ -4,22 +4,20 @@ import random
 from collections import Counter
 
 import pytest
+from tests.training.material import or_skip
 
 from rsagent.training.synthesis import sources
 from rsagent.training.synthesis.sources import WorldSource, pick
 from rsagent.training.world.combinations import held_out
 from rsagent.training.world.requests import Request
-from rsagent.training.world.stock import MaterialMissing, find
+from rsagent.training.world.stock import find
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SCENES", 3)
     monkeypatch.setattr(sources, "SIZES", ((160, 160),))
-    try:
-        find("backgrounds/mate/nature/Dune.jpg")
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
+    or_skip(lambda: find("backgrounds/mate/nature/Dune.jpg"))
 
 
 @pytest.mark.usefixtures("few")

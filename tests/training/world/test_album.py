@@ -6,20 +6,17 @@ from pathlib import Path
 
 import cv2
 import pytest
+from tests.training.material import opened
 
 from rsagent import examples
 from rsagent.training.world import World, album
 from rsagent.training.world.knowledge import facts
 from rsagent.training.world.names import clashes, entries
-from rsagent.training.world.stock import MaterialMissing
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    try:
-        return World("test")
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
+    return opened("test")
 
 
 @pytest.mark.parametrize("page", album.PAGES, ids=lambda page: page.name)

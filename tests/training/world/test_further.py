@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.material import opened
 
 from rsagent.training.world import Scene, World
 from rsagent.training.world.aspects import aspects
 from rsagent.training.world.combinations import held_out
 from rsagent.training.world.requests import ALL_KINDS, FURTHER, KINDS, Kind, Request, requests
 from rsagent.training.world.situations import SITUATIONS, Situation, needs_zoom, recipe, shows, touches
-from rsagent.training.world.stock import MaterialMissing
 
 SIZE = (200, 200)
-
-
-def opened(split: str) -> World:
-    try:
-        return World(split)  # type: ignore[arg-type]
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import cv2
 import pytest
+from tests.training.material import or_skip
 from typer.testing import CliRunner
 
 from rsagent.training.world.__main__ import app
-from rsagent.training.world.stock import MaterialMissing, find
+from rsagent.training.world.stock import find
 
 
 @pytest.fixture(autouse=True)
 def material() -> None:
-    try:
-        find("backgrounds/mate/nature/Dune.jpg")
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
+    or_skip(lambda: find("backgrounds/mate/nature/Dune.jpg"))
 
 
 def test_bench_prints_a_rate() -> None:

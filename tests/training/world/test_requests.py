@@ -6,21 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.material import opened
 
 from rsagent.training.world import Recipe, Scene, World
 from rsagent.training.world.knowledge import CATEGORIES, facts
 from rsagent.training.world.names import clashes, entries, holds
 from rsagent.training.world.requests import KINDS, Kind, Request, requests
-from rsagent.training.world.stock import MaterialMissing
 
 BUSY = Recipe(size=(160, 160), count=(4, 7), repeat=0.7, side=(0.16, 0.3))
-
-
-def opened(split: str) -> World:
-    try:
-        return World(split)  # type: ignore[arg-type]
-    except MaterialMissing:
-        pytest.skip("the Debian stamps and photographs are not here")
 
 
 @pytest.fixture(scope="module")

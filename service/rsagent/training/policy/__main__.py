@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from rsagent.cli.app import main as told
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
@@ -138,4 +139,4 @@ def write(folder: Folder, to: Path, stage: str = "joint") -> None:
 
 
 if __name__ == "__main__":
-    app()
+    told(app)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rsagent.cli.app import main as told
 from rsagent.segmenter.architecture import NANO
 
 app = typer.Typer(help="Train and measure the nano segmenter.", no_args_is_help=True, add_completion=False)
@@ -109,4 +110,4 @@ def _figures(weights: Path, coco: Path | None, collages: int, side: int) -> dict
 
 
 if __name__ == "__main__":
-    app()
+    told(app)

@@ -29,6 +29,7 @@ from rich.progress import (
 
 from rsagent import settings
 from rsagent.agent import dialects
+from rsagent.cli.app import main as told
 from rsagent.policy.protocol import ViewSpec
 from rsagent.training.synthesis.choosing import PASS, composition
 from rsagent.training.synthesis.expert import SMALL, Habits
@@ -196,4 +197,4 @@ def view(out: Out, each: Annotated[int, typer.Option(help="Of each shape and kin
 
 
 if __name__ == "__main__":
-    app()
+    told(app)

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import cv2
 import typer
 
+from rsagent.cli.app import main as told
 from rsagent.training.world import Recipe, World, album
 from rsagent.training.world.combinations import Combinations
 from rsagent.training.world.requests import ALL_KINDS
@@ -74,4 +75,4 @@ def examples(out: Annotated[Path, typer.Option("-o", "--out", exists=True, file_
 
 
 if __name__ == "__main__":
-    app()
+    told(app)
