@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from loadtests.bench import script
 from loadtests.bench.contenders import Contender, Hall, Played, Work
 from loadtests.bench.recording import Library, Stage, record
 from loadtests.bench.scale import Scale
@@ -31,11 +32,20 @@ class Numbers:
 
     def take(self, count: int, turns: int, *, megapixel: bool = False) -> tuple[int, ...]:
         """`count` new episodes of so many turns."""
-        numbers = tuple(range(self._next, self._next + count))
-        self._next += count
-        for number in numbers:
-            self._library.add(record(self._stage, number, turns, megapixel=megapixel))
+        [numbers] = self.twins([count], turns, megapixel=megapixel)
         return numbers
+
+    def twins(self, counts: Sequence[int], turns: int, *, megapixel: bool = False) -> list[tuple[int, ...]]:
+        """The same new episodes for several who share engines, the first so many of them for each: twins (see
+        `script.TWINS`), for what one has played is in the caches when the next one comes."""
+        first, self._next = self._next, self._next + max(counts)
+        shares = [
+            tuple(range(twin * script.TWINS + first, twin * script.TWINS + first + count))
+            for twin, count in enumerate(counts)
+        ]
+        for number in (number for share in shares for number in share):
+            self._library.add(record(self._stage, number, turns, megapixel=megapixel))
+        return shares
 
 
 @dataclass(frozen=True)
@@ -81,13 +91,9 @@ async def compared(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> tu
     """The service, both baselines and the limit over four-turn episodes; then what eight turns cost over two."""
 
     def work() -> dict[str, Work]:
-        episodes = numbers.take(scale.episodes, 4)
-        return {
-            SERVICE: Work(episodes, scale.clients),
-            LIMIT: Work(episodes, scale.clients),
-            CROWD: Work(episodes[: scale.crowd], scale.clients),
-            SERIAL: Work(episodes[: scale.serial], 1),
-        }
+        counts = {SERVICE: scale.episodes, LIMIT: scale.episodes, CROWD: scale.crowd, SERIAL: scale.serial}
+        shares = zip(counts, numbers.twins(list(counts.values()), 4), strict=True)
+        return {name: Work(share, 1 if name == SERIAL else scale.clients) for name, share in shares}
 
     async with AsyncExitStack() as stack:
         loop = await stack.enter_async_context(hall.worker("loop"))

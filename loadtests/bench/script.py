@@ -45,12 +45,18 @@ BOXES: tuple[Box, ...] = (
 """Of each turn, as shares of the picture."""
 
 
+TWINS = 1_000_000
+"""Episodes whose numbers differ by a multiple of it are twins: the same words and moves, over pictures that differ by
+a shift of some pixels, so that no cache knows the one from the other."""
+
+
 def picture(number: int, *, megapixel: bool = False) -> bytes:
     """The JPEG of episode `number`: a shipped example, rolled so that no two episodes share a picture.
 
     Episodes that did would also share what the caches keep, which nobody promised them.
     """
-    pixels = np.roll(_example(number % 8), (29 * number % 480, 37 * number % 640), axis=(0, 1))
+    twin, number = divmod(number, TWINS)
+    pixels = np.roll(_example(number % 8), (29 * number % 480, (37 * number + twin) % 640), axis=(0, 1))
     if megapixel:
         pixels = np.asarray(cv2.resize(pixels, MEGAPIXEL, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     return imaging.encode_jpeg(pixels, quality=90)
@@ -58,6 +64,7 @@ def picture(number: int, *, megapixel: bool = False) -> bytes:
 
 def query(number: int) -> str:
     """What is asked in episode `number`."""
+    number %= TWINS
     sentences = examples.load()[number % 8].sentences
     return sentences[number // 8 % len(sentences)]
 
@@ -67,7 +74,7 @@ def move(number: int, state: EpisodeState) -> tuple[str, Segment]:
 
     Moved by a little from episode to episode; no turn repeats an earlier one, which would be answered without work.
     """
-    turn = len(state.turns)
+    number, turn = number % TWINS, len(state.turns)
     kind, again = turn % len(BOXES), turn // len(BOXES)
     width, height = state.task.width, state.task.height
     shift = 0.01 * (number % 10) + 0.003 * again

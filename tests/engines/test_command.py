@@ -44,6 +44,23 @@ def test_the_cpu_build_is_eager_exact_and_of_the_finest_blocks() -> None:
     assert start.environment["TORCH_COMPILE_DISABLE"] == "1"
 
 
+def test_an_engine_on_a_cpu_computes_in_its_own_process() -> None:
+    start = launched(VLLMSettings())
+    assert value(start, "--distributed-executor-backend") == "uni"
+    assert start.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # else vLLM would start a worker all the same
+    assert int(start.environment["OMP_NUM_THREADS"]) >= 1
+    assert launched(VLLMSettings(replicas=64)).environment["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(
+    "words", [("--tensor-parallel-size=2",), ("-tp", "2"), ("--distributed-executor-backend", "mp")]
+)
+def test_who_asks_for_workers_gets_vllms_own_way(words: tuple[str, ...]) -> None:
+    start = launched(VLLMSettings(arguments=words))
+    assert "uni" not in start.command
+    assert not {"VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_NUM_THREADS"} & set(start.environment)
+
+
 def test_the_gpu_build_has_its_own_way() -> None:
     start = launched(VLLMSettings(), "gpu", "1")
     assert (value(start, "--dtype"), value(start, "--gpu-memory-utilization")) == ("auto", "0.85")

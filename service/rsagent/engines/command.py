@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ CPU_BLOCK = 32
 """Tokens; the CPU build takes multiples of 32 only, and every prompt reads at most one block anew."""
 
 Build = Literal["cpu", "gpu"]
+
+SEVERAL = ("--distributed-executor-backend", "--tensor-parallel-size", "--pipeline-parallel-size", "-tp", "-pp")
+"""Words with which somebody asks for workers of an engine's own."""
 
 _PROBE = """
 from importlib.metadata import distributions
@@ -100,8 +104,9 @@ def _for_build(settings: VLLMSettings, build: Build) -> list[str]:
     block = settings.block_size or (CPU_BLOCK if build == "cpu" else None)
     words = [] if block is None else ["--block-size", str(block)]
     if build == "cpu":
+        alone = _computes_itself(settings)
         dtype = "float32" if settings.dtype == "auto" else settings.dtype
-        return [*words, "--dtype", dtype, "--enforce-eager"]
+        return [*words, "--dtype", dtype, "--enforce-eager", *(["--distributed-executor-backend", "uni"] * alone)]
     return [*words, "--dtype", settings.dtype, "--gpu-memory-utilization", str(settings.gpu_memory)]
 
 
@@ -119,5 +124,24 @@ def _environment(settings: VLLMSettings, build: Build, inherited: Mapping[str, s
         # Eager on a CPU: compiling costs the first request with log-probabilities 17 s and gains nothing there.
         kept |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache), "TORCH_COMPILE_DISABLE": "1"}
         if settings.threads is not None:
-            kept |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(settings.threads)}
+            kept["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        if settings.threads is not None or _computes_itself(settings):
+            kept["OMP_NUM_THREADS"] = str(settings.threads or _share(settings))
+        if _computes_itself(settings):
+            kept["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return kept
+
+
+def _computes_itself(settings: VLLMSettings) -> bool:
+    """Whether an engine on a CPU computes in its own process.
+
+    With a worker beside it, each of the two asks a shared memory for the other's news without a pause: half of what
+    the engine takes of a machine with few cores. vLLM would have the worker for the sake of OpenMP's settings, which
+    are in the environment here; the variable above is what it asks for before it does without.
+    """
+    return not any(word.partition("=")[0] in SEVERAL for word in settings.arguments)
+
+
+def _share(settings: VLLMSettings) -> int:
+    """Threads of an engine that nobody set: vLLM's own choice, all cores but one, divided among the engines."""
+    return max(1, (len(os.sched_getaffinity(0)) - 1) // settings.replicas)

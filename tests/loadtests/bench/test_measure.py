@@ -54,6 +54,18 @@ def test_nobody_plays_an_episode_twice(tmp_path: Path) -> None:
     assert [len(one.turns) for one in Library(tmp_path).several((*first, *second))] == [2, 2, 4]
 
 
+def test_who_shares_engines_plays_twins(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    numbers = Numbers(library, stage())
+    one, other = (library.several(share) for share in numbers.twins([2, 1], 2))
+    assert (len(one), len(other)) == (2, 1)
+    assert one[0].image_id != other[0].image_id
+    assert len({each.file for each in (*one, *other)}) == 3
+    assert one[0].query == other[0].query
+    assert [turn.ids for turn in one[0].turns] == [turn.ids for turn in other[0].turns]
+    assert numbers.take(1, 2) == (2,)
+
+
 async def test_growth_plays_each_length_forth_and_back(tmp_path: Path) -> None:
     log: list[tuple[str, Work]] = []
     numbers = Numbers(Library(tmp_path), stage())
