@@ -35,12 +35,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Played:
-    """What it took: seconds, CPU-seconds of the contender and the engines (not of the clients), and the account."""
+    """What it took: seconds, CPU-seconds of the contender and the engines (not of the clients) by what the processes
+    are, and the account."""
 
     seconds: float
-    cpu: float
+    by_role: Mapping[str, float]
     account: Account
     asked: tuple[Asked, ...] = field(default=(), repr=False)
+
+    @property
+    def cpu(self) -> float:
+        """CPU-seconds in all."""
+        return sum(self.by_role.values())
 
     @property
     def rate(self) -> float:
@@ -68,7 +74,7 @@ class Worker:
         before = self._meter.read()
         self._process.stdin.write(json.dumps({"numbers": work.numbers, "clients": work.clients}).encode() + b"\n")
         told = json.loads(await line(self._process))
-        return Played(told["seconds"], self._meter.since(before), Account(**told["account"]))
+        return Played(told["seconds"], self._meter.by_role(before), Account(**told["account"]))
 
 
 class Service:
@@ -85,7 +91,7 @@ class Service:
         seconds, asked = await clients.load(self.url, recordings, work.clients)
         account = Account.total(of_answer(each.answer) for each in asked)
         account = replace(account, images_sent=round(await self.uploads() - sent))
-        return Played(seconds, self._meter.since(before), account, tuple(asked))
+        return Played(seconds, self._meter.by_role(before), account, tuple(asked))
 
     async def uploads(self) -> float:
         """How often a view was computed by, or sent to, the policy's engine so far."""

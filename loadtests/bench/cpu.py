@@ -8,6 +8,16 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 PARENT, USER, SYSTEM = 1, 11, 12
 """Places in /proc/PID/stat after the name, see proc(5)."""
+ROLES = {
+    "VLLM::": "vLLM's engine",
+    "vllm.entrypoints": "vLLM's server",
+    "ray::ServeReplica": "segmenter replicas",
+    "loadtests.bench.stand": "orchestrator",
+    "loadtests.bench.worker": "contender",
+    "ray": "the rest of Ray",
+}
+"""What a process is, by the first of these words in its command line."""
+OTHERS = "others"
 
 
 class Meter:
@@ -28,7 +38,22 @@ class Meter:
 
     def since(self, before: dict[int, float]) -> float:
         """CPU-seconds since an earlier `read`. What a process took that has ended meanwhile is not in it."""
-        return sum(seconds - before.get(pid, 0.0) for pid, seconds in self.read().items())
+        return sum(self.by_role(before).values())
+
+    def by_role(self, before: dict[int, float]) -> dict[str, float]:
+        """The same, by what the processes are."""
+        found: dict[str, float] = {}
+        for pid, seconds in self.read().items():
+            role = self._role(pid)
+            found[role] = found.get(role, 0.0) + seconds - before.get(pid, 0.0)
+        return found
+
+    def _role(self, pid: int) -> str:
+        try:
+            words = (self._proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:  # gone
+            return OTHERS
+        return next((role for word, role in ROLES.items() if word in words), OTHERS)
 
     def _stats(self) -> dict[int, list[str]]:
         found = {}

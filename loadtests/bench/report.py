@@ -166,6 +166,7 @@ def _played(played: Played) -> dict[str, Any]:
         "episodes_per_second": played.rate,
         "seconds": played.seconds,
         "cpu_seconds": played.cpu,
+        "cpu_seconds_by_role": dict(played.by_role),
         "account": account,
         "prefilled_over_conversation": played.account.prefilled,
         "latency_seconds": latencies,

@@ -68,7 +68,7 @@ class LowResCandidate:
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """The best mask, all that it was chosen from (best first), and what the answer cost."""
+    """The best mask, what it was chosen from (best first; from a replica the best alone), and what the answer cost."""
 
     best: MaskCandidate
     candidates: tuple[LowResCandidate, ...]

@@ -19,9 +19,9 @@ from loadtests.capacity import Costs, Fleet, Measurement
 from tests.loadtests.bench.staging import played, stage
 
 ROUNDS = {
-    "reading": [Played(2.0, 2.0, Account(episodes=1, prompt_tokens=1000, cached_tokens=600, completion_tokens=4))],
-    "speaking": [Played(4.5, 4.0, Account(episodes=1, prompt_tokens=1000, cached_tokens=700, completion_tokens=100))],
-    "prompts": [Played(5.0, 5.0, Account(encodes=4, decodes=16)), Played(1.0, 1.0, Account(decodes=16))],
+    "reading": [Played(2.0, {}, Account(episodes=1, prompt_tokens=1000, cached_tokens=600, completion_tokens=4))],
+    "speaking": [Played(4.5, {}, Account(episodes=1, prompt_tokens=1000, cached_tokens=700, completion_tokens=100))],
+    "prompts": [Played(5.0, {}, Account(encodes=4, decodes=16)), Played(1.0, {}, Account(decodes=16))],
 }
 
 

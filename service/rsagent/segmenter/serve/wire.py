@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsagent.errors import RSAgentError, SegmenterError
-from rsagent.segmenter.protocol import ImageId, LowResCandidate, Mask, MaskCandidate, Prompt, SegmentResult
+from rsagent.segmenter.protocol import ImageId, Logits, LowResCandidate, Mask, MaskCandidate, Prompt, SegmentResult
 
 
 class ReplicaLost(SegmenterError):
@@ -38,12 +38,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A `SegmentResult` whose mask is packed, a bit a pixel; `height` and `width` are those of the image."""
+    """A `SegmentResult` whose mask is packed, a bit a pixel; `height` and `width` are those of the image.
+
+    Of what the mask was chosen from the best alone goes over: a prompt may carry its logits on, and nobody reads the
+    others, of which SAM's own size takes 256 kB each.
+    """
 
     height: int
     width: int
     bits: bytes
-    candidates: tuple[LowResCandidate, ...]
+    logits: Logits
+    score: float
     encoded: bool
     encode_ms: float
     decode_ms: float
@@ -57,7 +62,8 @@ class Answer:
             height,
             width,
             np.packbits(result.best.mask).tobytes(),
-            result.candidates,
+            result.best.logits,
+            result.best.score,
             result.encoded,
             result.encode_ms,
             result.decode_ms,
@@ -66,10 +72,9 @@ class Answer:
 
     def result(self) -> SegmentResult:
         """What was packed, bit by bit: milliseconds for a large picture, so not on an event loop."""
-        best = self.candidates[0]
         return SegmentResult(
-            MaskCandidate(self._mask(), best.logits, best.score),
-            self.candidates,
+            MaskCandidate(self._mask(), self.logits, self.score),
+            (LowResCandidate(self.logits, self.score),),
             self.encoded,
             self.encode_ms,
             self.decode_ms,
