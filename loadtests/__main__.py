@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,6 +63,7 @@ def bench(
     short: Annotated[
         bool, typer.Option("--short", help="Some five minutes in place of twenty, on two quiet cores.")
     ] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Of the contenders' turns with the nano pair.")] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Segmenter replicas, with engines.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="OpenMP threads of everyone; torch's own choice.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table, figures, plots and logs.")] = Path(
@@ -73,13 +75,16 @@ def bench(
     Ends with 0 if every bar is met.
     """
     from loadtests.bench import command
+    from loadtests.bench.scale import FULL, SHORT
 
     unknown = set(parts or ()) - set(command.PARTS)
     profiles: dict[str, list[command.Profile]] = {"embedded": ["embedded"], "engines": ["engines"]}
     profiles["all"] = [*profiles["embedded"], *profiles["engines"]]
     if unknown or profile not in profiles:
         raise typer.BadParameter(f"parts are {', '.join(command.PARTS)}; profiles are {', '.join(profiles)}")
-    raise typer.Exit(int(not command.run(profiles[profile], short, parts or (), replicas, threads, out)))
+    scale = SHORT if short else FULL
+    scale = replace(scale, rounds=rounds or scale.rounds)
+    raise typer.Exit(int(not command.run(profiles[profile], scale, parts or (), replicas, threads, out)))
 
 
 @app.command()

@@ -25,7 +25,7 @@ from loadtests.bench.measure import Numbers, Tell
 from loadtests.bench.plan import NANO, Plan, Sam
 from loadtests.bench.recording import Library, Sketch, Stage
 from loadtests.bench.report import Results
-from loadtests.bench.scale import FULL, SHORT, Scale
+from loadtests.bench.scale import Scale
 from loadtests.capacity import Fleet
 from loadtests.verdict import Verdict, table
 from rsagent import settings as root
@@ -171,7 +171,7 @@ async def measured(
 
 
 def run(
-    profiles: Sequence[Profile], short: bool, parts: Sequence[str], count: int, threads: int | None, out: Path
+    profiles: Sequence[Profile], scale: Scale, parts: Sequence[str], count: int, threads: int | None, out: Path
 ) -> bool:
     """Measure each profile, with `count` replicas where they are engines; write `table.md` to `out`, and a folder for
     each with `bench.json`, `COSTS.json` and the plots; show the table. True if every bar is met."""
@@ -190,7 +190,7 @@ def run(
     tables, rows = "", list[Verdict]()
     for profile in profiles:
         wanted = [part for part in parts or PARTS if profile == "embedded" or part in OF_ENGINES]
-        found = _written(profile, SHORT if short else FULL, possible(wanted, tell), count, out / profile, tell)
+        found = _written(profile, scale, possible(wanted, tell), count, out / profile, tell)
         tables += f"Profile `{profile}`\n\n{report.markdown(found)}\n"
         console.print(table(found))
         rows += found
