@@ -61,9 +61,11 @@ def bench(
     ] = None,
     profile: Annotated[str, typer.Option(help="embedded; engines: vLLM and Ray Serve; or all.")] = "embedded",
     short: Annotated[
-        bool, typer.Option("--short", help="Some five minutes in place of twenty, on two quiet cores.")
+        bool, typer.Option("--short", help="Some ten minutes in place of thirty, on two quiet cores.")
     ] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Of the contenders' turns with the nano pair.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="How often each contender plays, with the nano pair.")
+    ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Segmenter replicas, with engines.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="OpenMP threads of everyone; torch's own choice.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table, figures, plots and logs.")] = Path(

@@ -69,11 +69,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class Fleet:
-    """How many units have each part to themselves. With `shared` units, both engines are on all of them."""
+    """How many units have each part to themselves. With `shared` units, both engines are on all of them; with a
+    `machine` of so many cores and nothing else, orchestrators are there, too."""
 
     engines: int = 0
     replicas: int = 0
     shared: int = 0
+    machine: int = 0
     cores: float = math.inf
     """CPU cores of orchestrators."""
 
@@ -90,7 +92,9 @@ def capacity(fleet: Fleet, episode: Episode, costs: Costs, *, load: float = 0.8,
     """What `fleet` serves with each part busy for the share `load` of the time: beyond it, queues grow fast."""
     policy, segmenter = costs.policy(episode), costs.segmenter(episode, lost)
     orchestrator = _rate(fleet.cores, costs.orchestrator(episode))
-    if fleet.shared:
+    if fleet.machine:
+        parts = {"cores": _rate(fleet.machine, policy + segmenter + costs.orchestrator(episode))}
+    elif fleet.shared:
         parts = {"units": _rate(fleet.shared, policy + segmenter), "orchestrator": orchestrator}
     else:
         engines, replicas = _rate(fleet.engines, policy), _rate(fleet.replicas, segmenter)

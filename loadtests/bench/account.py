@@ -12,7 +12,8 @@ class Account:
     """Counts over some episodes.
 
     `encodes` and `decodes` are the segmenter's; `images` those that the policy is shown, each counted once an episode,
-    and `images_sent` how often one was handed to it. `prompt_tokens` are those of all turns' prompts, `cached_tokens`
+    and `images_sent` how often one was handed to it; `pictures_sent` how often a picture went to a replica of the
+    segmenter. `prompt_tokens` are those of all turns' prompts, `cached_tokens`
     those of them that were not computed again; `conversation_tokens` are the prompts of last turns: every token of
     an episode's conversation, once.
     """
@@ -23,6 +24,7 @@ class Account:
     decodes: int = 0
     images: int = 0
     images_sent: int = 0
+    pictures_sent: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     conversation_tokens: int = 0

@@ -133,7 +133,10 @@ class Bench:
             found = replace(found, turn=statistics.median(results.orchestrator.turn_ms) / 1000)
         unit = f"an engine, or a replica, of {report.machine()['cpu']}"
         rounds = results.throughput.rounds[measure.SERVICE]
-        return replace(results, capacity=costs.measurement(unit, found, fleet, rounds))
+        machine = Fleet(
+            machine=os.cpu_count() or 1
+        )  # no part of it had a core to itself while the service was measured
+        return replace(results, capacity=costs.measurement(unit, found, machine, rounds))
 
     async def _replicas(self, results: Results) -> Results:
         """On a cluster of its own, with the policy in the service's process."""

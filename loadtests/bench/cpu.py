@@ -8,15 +8,22 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 PARENT, USER, SYSTEM = 1, 11, 12
 """Places in /proc/PID/stat after the name, see proc(5)."""
+RAY = "the rest of Ray"
 ROLES = {
     "VLLM::": "vLLM's engine",
     "vllm.entrypoints": "vLLM's server",
     "ray::ServeReplica": "segmenter replicas",
-    "loadtests.bench.stand": "orchestrator",
+    "loadtests.bench.stand": "service",
     "loadtests.bench.worker": "contender",
-    "ray": "the rest of Ray",
+    "ray::": RAY,
+    "raylet": RAY,
+    "gcs_server": RAY,
+    "ray/_private": RAY,
+    "ray/dashboard": RAY,
+    "segmenter.serve.head": RAY,
 }
-"""What a process is, by the first of these words in its command line."""
+"""What a process is, by the first of these words in its command line. In the embedded profile both engines are within
+the service."""
 OTHERS = "others"
 
 
@@ -36,12 +43,9 @@ class Meter:
                 counted[pid] = (int(stat[USER]) + int(stat[SYSTEM])) / TICKS
         return counted
 
-    def since(self, before: dict[int, float]) -> float:
-        """CPU-seconds since an earlier `read`. What a process took that has ended meanwhile is not in it."""
-        return sum(self.by_role(before).values())
-
     def by_role(self, before: dict[int, float]) -> dict[str, float]:
-        """The same, by what the processes are."""
+        """CPU-seconds since an earlier `read`, by what the processes are. What one took that has ended meanwhile is
+        not in it."""
         found: dict[str, float] = {}
         for pid, seconds in self.read().items():
             role = self._role(pid)
@@ -50,7 +54,7 @@ class Meter:
 
     def _role(self, pid: int) -> str:
         try:
-            words = (self._proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+            words = (self._proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:  # gone
             return OTHERS
         return next((role for word, role in ROLES.items() if word in words), OTHERS)

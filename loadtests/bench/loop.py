@@ -37,7 +37,7 @@ from rsagent.policy.completions import request_body
 from rsagent.policy.protocol import History, PolicyTurn, Sampling, ViewSpec
 from rsagent.policy.settings import OpenAIPolicySettings
 from rsagent.segmenter.core import ambiguous
-from rsagent.segmenter.protocol import Image, LowResCandidate, MaskCandidate, Prompt, SegmentResult
+from rsagent.segmenter.protocol import Image, MaskCandidate, Prompt, SegmentResult
 
 _torchvision.prepare()
 
@@ -166,9 +166,8 @@ class Clicker:
             multimask_output=ambiguous(prompt),
         )
         best = int(scores.argmax())
-        candidates = tuple(LowResCandidate(low, float(score)) for low, score in zip(logits, scores, strict=True))
         mask = MaskCandidate(masks[best].astype(np.bool_), logits[best], float(scores[best]))
-        return SegmentResult(mask, candidates, True, 0.0, 0.0, 1)
+        return SegmentResult(mask, True, 0.0, 0.0, 1)
 
 
 def play(recording: Recording, speaker: Speaker, clicker: Clicker, dialect: Dialect, view: ViewSpec) -> Account:
@@ -204,11 +203,13 @@ class Loop:
     ) -> None:
         self._speaker, self._clicker = speaker, clicker
         self._dialect, self._view = dialects.get(dialect), view
+        self._threads = torch.get_num_threads()
         self._made = threading.local()
 
     def play(self, recordings: Sequence[Recording], clients: int) -> Account:
         """All of them; the sum of what they cost."""
         if clients == 1:
+            torch.set_num_threads(self._threads)  # what a crowd's threads set for themselves, later ones inherit
             return Account.total(self._play(recording) for recording in recordings)
         # One torch thread each: sixteen loops that each take all cores only stand in one another's way.
         with ThreadPoolExecutor(clients, initializer=torch.set_num_threads, initargs=(1,)) as threads:

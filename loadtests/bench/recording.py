@@ -122,7 +122,7 @@ def _turn(stage: Stage, number: int, state: EpisodeState, embedding: Embedding) 
     prompt = prompt_of(state, reading.action)
     assert prompt is not None, "every turn of the script asks the segmenter something new"
     [decoded] = stage.core.decode([(embedding, prompt)])
-    answer = SegmentResult(decoded.best, decoded.candidates, not state.turns, 0.0, 0.0, 1)
+    answer = SegmentResult(decoded.best, not state.turns, 0.0, 0.0, 1)
     ids = tuple(stage.tokenizer.encode(text, add_special_tokens=False).ids)
     turn = RecordedTurn(state.history, ids, _pieces(stage.tokenizer, ids, text), prompt)
     return turn, step(state, stage.dialect, PolicyTurn(text), reading, answer).state

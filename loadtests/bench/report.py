@@ -50,6 +50,8 @@ def verdicts(results: Results) -> list[Verdict]:
     rows += _growths(results)
     if nano is not None:
         rows += _counts(Account.total(played.account for played in nano.rounds[SERVICE]))
+    if nano is not None and results.profile == "engines":
+        rows += _remote(nano.rounds[SERVICE])
     if results.orchestrator is not None:
         rows += _orchestrator(results.orchestrator)
     if results.replicas is not None:
@@ -116,6 +118,17 @@ def _counts(account: Account) -> list[Verdict]:
         Verdict("prefilled over prompt tokens, an episode", f"{prefilled:.3f}", "≤ 1.05", prefilled <= 1.05),
         Verdict("embedding hits on turns ≥ 2", f"{hits:.1%}", "≥ 99%", hits >= 0.99),
     ]  # fmt: skip
+
+
+def _remote(rounds: Sequence[Played]) -> list[Verdict]:
+    """What shows only where both engines are other processes: all that the service's own takes, with its clients of
+    them and Ray's runtime; and pictures that go to replicas."""
+    turns = [1000 * each.by_role.get("service", 0.0) / each.account.turns for each in rounds]
+    sent = [each.account.pictures_sent / each.account.episodes for each in rounds]
+    return [
+        Verdict("the service's process a turn, clients of vLLM and Ray in it", _spread(turns, " ms"), "reported", True),
+        Verdict("picture sent to replicas, an episode", f"{max(sent):.3f}×", "≤ 1×", round(max(sent), 3) <= 1),
+    ]
 
 
 def _orchestrator(found: Orchestrator) -> list[Verdict]:

@@ -61,7 +61,7 @@ SHORT = Scale(
     killed=24,
     decodes=2,
 )
-"""Some six minutes on two quiet cores. The ViT-B looks at 512 px: at its own 1024 each encode takes many seconds."""
+"""Some ten minutes on two quiet cores. The ViT-B looks at 512 px: at its own 1024 each encode takes many seconds."""
 
 FULL = Scale(
     clients=16,
@@ -83,4 +83,4 @@ FULL = Scale(
     killed=48,
     decodes=4,
 )
-"""Some twenty minutes on two quiet cores."""
+"""Some thirty minutes on two quiet cores, and what ViT-B encodes of half a minute take."""

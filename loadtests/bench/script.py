@@ -46,8 +46,8 @@ BOXES: tuple[Box, ...] = (
 
 
 TWINS = 1_000_000
-"""Episodes whose numbers differ by a multiple of it are twins: the same words and moves, over pictures that differ by
-a shift of some pixels, so that no cache knows the one from the other."""
+"""Episodes whose numbers differ by a multiple of it are twins: the same words and moves, over pictures that are moved
+by a pixel for each twin, so that what a cache keeps of the one is of no use to the other."""
 
 
 def picture(number: int, *, megapixel: bool = False) -> bytes:

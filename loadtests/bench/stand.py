@@ -38,7 +38,6 @@ from rsagent.segmenter.protocol import (
     Image,
     ImageId,
     Logits,
-    LowResCandidate,
     Mask,
     MaskCandidate,
     Prompt,
@@ -90,7 +89,7 @@ class InstantSegmenter(FakeSegmenter):
         mask, logits = ellipse(image.shape[0], image.shape[1])
         encoded = image_id not in self.encodes
         self.encodes[image_id] = 1
-        return SegmentResult(MaskCandidate(mask, logits, 0.9), (LowResCandidate(logits, 0.9),), encoded, 0.0, 0.0, 1)
+        return SegmentResult(MaskCandidate(mask, logits, 0.9), encoded, 0.0, 0.0, 1)
 
 
 @cache

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -283,8 +283,22 @@ def _describe(item: Mapping[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     if not path:
         return str(item["msg"])
-    given = "" if item["type"] == "extra_forbidden" else f" (given: {_brief(item['input'])})"
-    return f"{PREFIX}{NESTED.join(path).upper()} ({'.'.join(path)} in TOML): {item['msg']}{given}"
+    said = str(item["msg"])
+    said = _unheard_of(path) if item["type"] == "extra_forbidden" else f"{said} (given: {_brief(item['input'])})"
+    return f"{PREFIX}{NESTED.join(path).upper()} ({'.'.join(path)} in TOML): {said}"
+
+
+def _unheard_of(path: Sequence[str]) -> str:
+    """What to say of a field that its component has not: which one it has."""
+    model: type[BaseModel] = Settings
+    for part in path[:-1]:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return "no such setting"
+        model = inner
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(path[-1], known, n=1)
+    return f"no such setting; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(known)}"
 
 
 def _brief(value: Any) -> str:

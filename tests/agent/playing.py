@@ -26,7 +26,7 @@ def boxed(task: Task, prompt: Prompt, score: float = 0.9) -> SegmentResult:
         x1, y1, x2, y2 = map(round, prompt.box)
         mask[y1:y2, x1:x2] = True
     best = MaskCandidate(mask, np.zeros((4, 4), dtype=np.float32), score)
-    return SegmentResult(best, (), encoded=False, encode_ms=0.0, decode_ms=1.0, batch_size=1)
+    return SegmentResult(best, encoded=False, encode_ms=0.0, decode_ms=1.0, batch_size=1)
 
 
 def play_action(state: EpisodeState, action: Action) -> EpisodeState:

@@ -14,7 +14,7 @@ from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import NotConfigured
 
 
-def launched(settings: VLLMSettings, build: Build = "cpu", device: str | None = None) -> Launch:
+def launched(settings: VLLMSettings, build: Build = "cpu", device: str | None = None, **also: str) -> Launch:
     return launch(
         settings,
         python=Path("py"),
@@ -24,7 +24,8 @@ def launched(settings: VLLMSettings, build: Build = "cpu", device: str | None = 
         port=7,
         key="k",
         device=device,
-        inherited={"HOME": "/h", "RSAGENT_POLICY__OPENAI__API_KEY": "s", "PYTHONPATH": "/ours", "PYTHONHOME": "/x"},
+        inherited={"HOME": "/h", "RSAGENT_POLICY__OPENAI__API_KEY": "s", "PYTHONPATH": "/ours", "PYTHONHOME": "/x"}
+        | also,
     )
 
 
@@ -50,6 +51,8 @@ def test_an_engine_on_a_cpu_computes_in_its_own_process() -> None:
     assert start.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # else vLLM would start a worker all the same
     assert int(start.environment["OMP_NUM_THREADS"]) >= 1
     assert launched(VLLMSettings(replicas=64)).environment["OMP_NUM_THREADS"] == "1"
+    assert launched(VLLMSettings(), OMP_NUM_THREADS="3").environment["OMP_NUM_THREADS"] == "3"
+    assert launched(VLLMSettings(threads=2), OMP_NUM_THREADS="3").environment["OMP_NUM_THREADS"] == "2"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_the_parts_of_an_episode() -> None:
         (Fleet(engines=30, replicas=8), 50.0, "segmenter"),
         (Fleet(engines=30, replicas=80, cores=1), 50.0, "orchestrator"),
         (Fleet(shared=1), 1 / 0.46, "units"),
+        (Fleet(machine=2), 2 / 0.48, "cores"),
     ],
 )
 def test_the_fullest_part_bounds(fleet: Fleet, rate: float, bottleneck: str) -> None:

@@ -23,7 +23,10 @@ CPU_BLOCK = 32
 
 Build = Literal["cpu", "gpu"]
 
-SEVERAL = ("--distributed-executor-backend", "--tensor-parallel-size", "--pipeline-parallel-size", "-tp", "-pp")
+SEVERAL = (
+    *("--distributed-executor-backend", "--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size"),
+    *("-tp", "-pp", "-dp"),
+)
 """Words with which somebody asks for workers of an engine's own."""
 
 _PROBE = """
@@ -123,13 +126,18 @@ def _environment(settings: VLLMSettings, build: Build, inherited: Mapping[str, s
     if build == "cpu":
         # Eager on a CPU: compiling costs the first request with log-probabilities 17 s and gains nothing there.
         kept |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache), "TORCH_COMPILE_DISABLE": "1"}
-        if settings.threads is not None:
-            kept["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        if settings.threads is not None or _computes_itself(settings):
-            kept["OMP_NUM_THREADS"] = str(settings.threads or _share(settings))
-        if _computes_itself(settings):
-            kept["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        kept |= _threads(settings, inherited)
     return kept
+
+
+def _threads(settings: VLLMSettings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """OpenMP's: those that are set, or the environment's, or vLLM's own choice, all cores but one."""
+    found = {} if settings.threads is None else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if _computes_itself(settings):
+        spare = max(1, ((os.cpu_count() or 1) - 1) // settings.replicas)
+        count = settings.threads or inherited.get("OMP_NUM_THREADS") or spare
+        return found | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(count)}
+    return found if settings.threads is None else found | {"OMP_NUM_THREADS": str(settings.threads)}
 
 
 def _computes_itself(settings: VLLMSettings) -> bool:
@@ -137,11 +145,6 @@ def _computes_itself(settings: VLLMSettings) -> bool:
 
     With a worker beside it, each of the two asks a shared memory for the other's news without a pause: half of what
     the engine takes of a machine with few cores. vLLM would have the worker for the sake of OpenMP's settings, which
-    are in the environment here; the variable above is what it asks for before it does without.
+    are in the environment here; `VLLM_ENABLE_V1_MULTIPROCESSING` is what it asks for before it does without.
     """
     return not any(word.partition("=")[0] in SEVERAL for word in settings.arguments)
-
-
-def _share(settings: VLLMSettings) -> int:
-    """Threads of an engine that nobody set: vLLM's own choice, all cores but one, divided among the engines."""
-    return max(1, (len(os.sched_getaffinity(0)) - 1) // settings.replicas)

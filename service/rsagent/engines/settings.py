@@ -32,7 +32,11 @@ class VLLMSettings(BaseModel):
     )
     kv_cache: int = Field(1, ge=1, description="GiB of keys and values, on a CPU")
     gpu_memory: float = Field(0.85, gt=0, le=1, description="share of a GPU's memory")
-    threads: int | None = Field(None, ge=1, description="OpenMP threads, on a CPU, not bound to cores [all but one]")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="OpenMP threads, on a CPU, not bound to cores [all cores but one, divided among replicas]",
+    )
     guided: bool = Field(False, description="let it sample nothing but well-formed calls of the dialect")
     arguments: tuple[str, ...] = Field((), description='more of its command line, such as ["--seed", "7"]')
     start_timeout: float = Field(600.0, gt=0, description="seconds until it must answer")

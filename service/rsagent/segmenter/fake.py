@@ -9,7 +9,7 @@ import numpy as np
 
 from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
-from rsagent.segmenter.protocol import Image, ImageId, LowResCandidate, Mask, MaskCandidate, Prompt, SegmentResult
+from rsagent.segmenter.protocol import Image, ImageId, Mask, MaskCandidate, Prompt, SegmentResult
 
 RADIUS = 6.0
 SIDE = 32
@@ -66,7 +66,7 @@ class FakeSegmenter:
         mask = filled(image.shape[0], image.shape[1], prompt)
         logits = np.full((SIDE, SIDE), 1.0 if mask.any() else -1.0, dtype=np.float32)
         best = MaskCandidate(mask, logits, self.score)
-        return SegmentResult(best, (LowResCandidate(logits, self.score),), encoded, 1.0 * encoded, 1.0, 1)
+        return SegmentResult(best, encoded, 1.0 * encoded, 1.0, 1)
 
 
 def filled(height: int, width: int, prompt: Prompt) -> Mask:

@@ -105,8 +105,7 @@ class SegmenterPool:
             embedding, encoded = await self._embeddings.get(image_id, lambda: self._encode(image))
             encode_ms = (time.perf_counter() - started) * 1000 if encoded else 0.0
             answer = await self._decode(embedding, prompt)
-        decoded = answer.decoded
-        return SegmentResult(decoded.best, decoded.candidates, encoded, encode_ms, answer.decode_ms, answer.batch_size)
+        return SegmentResult(answer.decoded.best, encoded, encode_ms, answer.decode_ms, answer.batch_size)
 
     async def ready(self) -> bool:
         return not self._calls.closed

@@ -1,4 +1,4 @@
-"""What the rest of RSAgent asks of a segmenter: one image, one prompt, mask candidates back.
+"""What the rest of RSAgent asks of a segmenter: one image, one prompt, a mask back.
 
 State is returned, never held: a follow-up prompt carries the low-resolution logits of the mask it refines.  The only
 thing an implementation may keep is a cache of image embeddings, keyed by the image's content.
@@ -68,10 +68,9 @@ class LowResCandidate:
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """The best mask, what it was chosen from (best first; from a replica the best alone), and what the answer cost."""
+    """The best mask, and what it cost. What it was chosen from stays where it was decoded (`core.Decoded`)."""
 
     best: MaskCandidate
-    candidates: tuple[LowResCandidate, ...]
     encoded: bool
     encode_ms: float
     decode_ms: float

@@ -30,7 +30,7 @@ def opened(dialect: Dialect) -> EpisodeState:
         if prompt_of(state, reading.action):
             mask = np.ones((480, 640), dtype=np.bool_)
             best = MaskCandidate(mask, np.zeros((2, 2), dtype=np.float32), 0.5)
-            answer = SegmentResult(best, (), False, 0, 0, 1)
+            answer = SegmentResult(best, False, 0, 0, 1)
         state = step(state, dialect, PolicyTurn("x"), reading, answer).state
     return state
 

@@ -45,4 +45,4 @@ def played(rate: float, episodes: int = 4, cpu: float = 1.0) -> Played:
         conversation_tokens=400 * episodes,
         completion_tokens=160 * episodes,
     )
-    return Played(episodes / rate, {"orchestrator": cpu}, account, (Asked(0.01, (0.2, 0.4, 0.5), 0.6, {}),))
+    return Played(episodes / rate, {"service": cpu}, account, (Asked(0.01, (0.2, 0.4, 0.5), 0.6, {}),))

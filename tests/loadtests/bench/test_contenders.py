@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import torch
 from loadtests.bench import forcing, replay
 from loadtests.bench.account import Account
 from loadtests.bench.forcing import Forced, ForcedSampler, Steered, Uploads
@@ -18,7 +22,7 @@ from rsagent.policy import batch, openai
 from rsagent.policy.checkpoint import Checkpoint, load
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.local import LocalPolicy
-from rsagent.policy.protocol import ChatMessage, Message, PolicyTurn, Sampling
+from rsagent.policy.protocol import ChatMessage, History, Message, PolicyTurn, Sampling
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.segmenter.core import SamCore
 from rsagent.segmenter.pool import SegmenterPool
@@ -84,6 +88,29 @@ def test_the_loop_does_the_same_and_all_of_it_again(
     assert account.cached_tokens == 0
     assert account.prefilled > 1.5
     assert account.embedding_hits == 0.0
+
+
+def test_one_at_a_time_computes_on_all_cores_after_a_crowd_too(
+    checkpoint: Checkpoint, recordings: list[Recording]
+) -> None:
+    class Watched(Transformers):
+        def say(self, history: History, ids: Sequence[int]) -> PolicyTurn:
+            threads.append(torch.get_num_threads())
+            return super().say(history, ids)
+
+    model, before = tiny_model(), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        loop = Loop(lambda: Watched(checkpoint), lambda: Clicker(model), "nano", VIEW)
+        counts = []
+        for clients in (2, 1):
+            threads: list[int] = []
+            with ThreadPoolExecutor(1) as fresh:  # as a worker plays: on a thread of asyncio's
+                fresh.submit(loop.play, recordings, clients).result()
+            counts.append(set(threads))
+        assert counts == [{1}, {3}]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_forced_sampler_says_what_it_is_told() -> None:

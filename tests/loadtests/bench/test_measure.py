@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from loadtests.bench import measure
 from loadtests.bench.contenders import Played, Work
-from loadtests.bench.cpu import TICKS, Meter
+from loadtests.bench.cpu import OTHERS, RAY, TICKS, Meter
 from loadtests.bench.measure import LIMIT, SERIAL, SERVICE, Numbers, Throughput, growth, palindrome, throughput
 from loadtests.bench.recording import Library
 from tests.loadtests.bench.staging import played, stage
+
+from rsagent.policy.chat import images_of
 
 
 class Player:
@@ -59,6 +61,8 @@ def test_who_shares_engines_plays_twins(tmp_path: Path) -> None:
     numbers = Numbers(library, stage())
     one, other = (library.several(share) for share in numbers.twins([2, 1], 2))
     assert (len(one), len(other)) == (2, 1)
+    views = [{image.uuid for turn in each.turns for image in images_of(turn.history)} for each in (one[0], other[0])]
+    assert not views[0] & views[1]
     assert one[0].image_id != other[0].image_id
     assert len({each.file for each in (*one, *other)}) == 3
     assert one[0].query == other[0].query
@@ -87,14 +91,39 @@ def test_cpu_is_counted_of_marked_processes_and_their_children(tmp_path: Path) -
     before = meter.read()
     assert before == {10: 10 / TICKS, 11: 14 / TICKS}
     process(tmp_path, 11, 10, ticks=9, environ=b"")
-    process(tmp_path, 13, 11, ticks=1, environ=b"")
-    assert meter.since(before) == pytest.approx((4 + 2) / TICKS)
+    process(tmp_path, 13, 11, ticks=1, environ=b"", words="ray::ServeReplica:a")
+    process(tmp_path, 14, 11, ticks=3, environ=b"", words="VLLM::EngineCore")
+    process(tmp_path, 15, 11, ticks=4, environ=b"", words="python -m rsagent.segmenter.serve.head")
+    found = meter.by_role(before)
+    assert sorted(found) == sorted({OTHERS, RAY, "vLLM's engine", "segmenter replicas"})
+    assert found[OTHERS] == pytest.approx(4 / TICKS)
+    assert found["segmenter replicas"] == pytest.approx(2 / TICKS)
+    assert (found["vLLM's engine"], found[RAY]) == pytest.approx((6 / TICKS, 8 / TICKS))
 
 
-def process(proc: Path, pid: int, parent: int, *, ticks: int, environ: bytes) -> None:
+@pytest.mark.parametrize(
+    ("words", "role"),
+    [
+        ("/x/.venv-vllm/bin/python -m vllm.entrypoints.openai.api_server --model a", "vLLM's server"),
+        ("ray::ServeReplica:rsagent-segmenter:Segmenter", "segmenter replicas"),
+        ("ray::ServeController.listen_for_change", RAY),
+        ("/x/site-packages/ray/core/src/ray/raylet/raylet --a", RAY),
+        ("python -m loadtests.bench.stand a.plan", "service"),
+        ("python -m loadtests.bench.worker loop array.plan", "contender"),
+        ("python /home/ray/tool.py", OTHERS),
+    ],
+)
+def test_a_process_is_known_by_its_command_line(tmp_path: Path, words: str, role: str) -> None:
+    meter = Meter("here", tmp_path)
+    process(tmp_path, 10, 1, ticks=5, environ=b"MARK=here", words=words)
+    assert list(meter.by_role({})) == [role]
+
+
+def process(proc: Path, pid: int, parent: int, *, ticks: int, environ: bytes, words: str = "") -> None:
     """/proc/PID as the kernel writes it, with a name that is hard to read; `ticks` of user and of system time."""
     folder = proc / str(pid)
     folder.mkdir(exist_ok=True)
     fields = ["S", str(parent), *["0"] * 9, str(ticks), str(ticks), "0"]
     (folder / "stat").write_text(f"{pid} (ray: a) b) {' '.join(fields)}\n")
     (folder / "environ").write_bytes(environ)
+    (folder / "cmdline").write_text(words.replace(" ", "\0"))

@@ -65,6 +65,15 @@ def test_every_row_is_there_and_holds() -> None:
     assert table(rows).row_count == 15
 
 
+def test_engines_of_their_own_show_what_the_service_takes_with_its_clients() -> None:
+    found = results(profile="engines")
+    assert row(found, "clients of vLLM and Ray") == ("62.50 ms (62.50 to 62.50)", True)  # a second of 16 turns
+    assert row(found, "picture sent to replicas") == ("0.000×", True)
+    again = replace(played(1.0), account=replace(played(1.0).account, pictures_sent=5))
+    rounds = {name: [again] for name in (SERVICE, LIMIT, CROWD, SERIAL)}
+    assert row(replace(found, throughput=Throughput(rounds)), "picture sent to replicas") == ("1.250×", False)
+
+
 @pytest.mark.parametrize(
     ("words", "changes"),
     [

@@ -40,7 +40,7 @@ class Blunt(FakeSegmenter):
         best, cut = answer.best, prompt.box[3] - self.lacking * (prompt.box[3] - prompt.box[1])
         mask: Mask = best.mask.copy()
         mask[round(cut) :] = False
-        return SegmentResult(type(best)(mask, best.logits, best.score), (), False, 0.0, 0.0, 1)
+        return SegmentResult(type(best)(mask, best.logits, best.score), False, 0.0, 0.0, 1)
 
 
 def acted(

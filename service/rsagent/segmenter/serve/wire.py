@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsagent.errors import RSAgentError, SegmenterError
-from rsagent.segmenter.protocol import ImageId, Logits, LowResCandidate, Mask, MaskCandidate, Prompt, SegmentResult
+from rsagent.segmenter.protocol import ImageId, Logits, Mask, MaskCandidate, Prompt, SegmentResult
 
 
 class ReplicaLost(SegmenterError):
@@ -38,11 +38,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A `SegmentResult` whose mask is packed, a bit a pixel; `height` and `width` are those of the image.
-
-    Of what the mask was chosen from the best alone goes over: a prompt may carry its logits on, and nobody reads the
-    others, of which SAM's own size takes 256 kB each.
-    """
+    """A `SegmentResult` whose mask is packed, a bit a pixel; `height` and `width` are those of the image."""
 
     height: int
     width: int
@@ -74,7 +70,6 @@ class Answer:
         """What was packed, bit by bit: milliseconds for a large picture, so not on an event loop."""
         return SegmentResult(
             MaskCandidate(self._mask(), self.logits, self.score),
-            (LowResCandidate(self.logits, self.score),),
             self.encoded,
             self.encode_ms,
             self.decode_ms,

@@ -67,7 +67,7 @@ def segment(scene: Scene, box: Box, rng: np.random.Generator) -> SegmentResult:
 
 
 def _result(mask: Mask, score: float) -> SegmentResult:
-    return SegmentResult(MaskCandidate(mask, NO_LOGITS, score), (), False, 0.0, 0.0, 1)
+    return SegmentResult(MaskCandidate(mask, NO_LOGITS, score), False, 0.0, 0.0, 1)
 
 
 def play(scribe: Scribe, scene: Scene, request: Request, turns: int, rng: np.random.Generator) -> Lesson:
