@@ -5,6 +5,9 @@
 set -eu
 VLLM_API_KEY=$(cat "${POLICY_KEY_FILE:?names the file that holds the key}")
 export VLLM_API_KEY
+if [ "${VLLM_ENABLE_V1_MULTIPROCESSING:-1}" = 0 ]; then  # it computes in its own process: all cores but one are its threads
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($(nproc) > 1 ? $(nproc) - 1 : 1))}"
+fi
 exec python3 -m vllm.entrypoints.openai.api_server \
   --model "${POLICY_CHECKPOINT:-/models/nano}" --served-model-name rsagent-policy --host 0.0.0.0 --port 8000 \
   --max-model-len "${POLICY_CONTEXT:-8192}" --max-num-seqs "${POLICY_BATCH:-64}" \

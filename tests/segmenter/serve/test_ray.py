@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.segmenter.serve.conftest import PATIENCE
 from tests.segmenter.serve.replicas import HeldReplica, TinyReplica, image, tiny_pool
 from tests.segmenter.serve.running import deployed, eventually
 from tests.segmenter.tiny import picture
@@ -188,6 +189,21 @@ async def test_the_yaml_runs_as_it_is(two_nodes: RaySettings) -> None:
     answer = await segmenter.segment(image_id(one), one, Prompt(box=(10.0, 10.0, 60.0, 40.0)))
     assert answer.best.mask.shape == one.shape[:2]
     await segmenter.close()
+
+
+def test_a_stranger_to_the_cluster_is_told_that_it_asks_for_its_token(two_nodes: RaySettings, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("f" * 64)
+    asked = (
+        "import sys; from rsagent.errors import NotConfigured; from rsagent.segmenter.serve import cluster;"
+        "from rsagent.settings import SegmenterSettings\n"
+        "ray = {'address': sys.argv[1], 'token_path': sys.argv[2]}\n"
+        "try: cluster.load(SegmenterSettings(kind='ray', ray=ray))\n"
+        "except NotConfigured as error: print(error)"
+    )
+    words = [sys.executable, "-c", asked, str(two_nodes.address), str(tmp_path / "token")]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    said = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert "RSAGENT_SEGMENTER__RAY__TOKEN_PATH" in said.stdout, said.stdout + said.stderr
 
 
 async def test_without_the_application_the_fix_is_named() -> None:
