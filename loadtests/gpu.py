@@ -41,6 +41,7 @@ from rsagent.segmenter.protocol import Image, Prompt
 SECONDS = 2.0
 """How long each figure is measured at the least."""
 
+PROMPT = Prompt(box=(200.0, 150.0, 800.0, 700.0))
 PATCH, MERGE = 14, 2
 TURNS = 2
 
@@ -132,16 +133,24 @@ async def policy(checkpoint: Checkpoint, recordings: Sequence[Recording], batch:
     reading, first = await _said(checkpoint, many, batch, most=1)
     seconds, account = await _said(checkpoint, many, batch)
     alone_seconds, alone_account = await _said(checkpoint, alone, 1)
-    token = reading / prefilled(first)
+    token, flops = reading / prefilled(first), token_flops(checkpoint)
 
     def generated(seconds: float, account: Account) -> float:
         return account.completion_tokens / max(seconds - prefilled(account) * token, 1e-9)
 
     return [
-        Row(f"{checkpoint.name}: prompts read", prefilled(first) / reading, "tokens"),
-        Row(f"{checkpoint.name}: generated, one turn alone", generated(alone_seconds, alone_account), "tokens"),
-        Row(f"{checkpoint.name}: generated, {batch} turns at once", generated(seconds, account), "tokens"),
+        Row(f"{checkpoint.name}: prompts read", prefilled(first) / reading, "tokens", flops),
+        Row(f"{checkpoint.name}: generated, one turn alone", generated(alone_seconds, alone_account), "tokens", flops),
+        Row(f"{checkpoint.name}: generated, {batch} turns at once", generated(seconds, account), "tokens", flops),
     ]
+
+
+def token_flops(checkpoint: Checkpoint) -> float:
+    """FLOPs of a token at the least: two for each weight of the language model that it meets. Attention and the views'
+    own encoder are left out, so that the share of the limit is told too low, never too high."""
+    model = checkpoint.model
+    met = sum(weight.numel() for weight in model.model.language_model.layers.parameters())
+    return 2.0 * (met + model.lm_head.weight.numel())
 
 
 async def _said(
@@ -193,26 +202,44 @@ def encoder_flops(core: SamCore) -> float:
     return float(counter.get_total_flops())
 
 
+def decoder_flops(core: SamCore) -> float:
+    """FLOPs of a prompt's decoding, counted as `encoder_flops`."""
+    embedding = core.encode(picture())
+    with FlopCounterMode(display=False) as counter:
+        core.decode([(embedding, PROMPT)])
+    return float(counter.get_total_flops())
+
+
 def segmenter(
-    name: str, core: SamCore, device: torch.device, batch: int, seconds: float, flops: float | None = None
+    name: str,
+    core: SamCore,
+    device: torch.device,
+    batch: int,
+    seconds: float,
+    encoding: float | None = None,
+    decoding: float | None = None,
 ) -> list[Row]:
-    """Pictures encoded (`flops` each) and prompts decoded a second, one at a time and `batch` at once, up to masks of
-    a megapixel."""
+    """Pictures encoded (`encoding` FLOPs each) and prompts decoded a second, one at a time (from a picture in memory,
+    to masks of a megapixel) and `batch` at once."""
     image = picture()
-    prompt = Prompt(box=(200.0, 150.0, 800.0, 700.0))
     embedding = core.encode(image)
-    one, many = [(embedding, prompt)], [(embedding, prompt)] * batch
+    one, many = [(embedding, PROMPT)], [(embedding, PROMPT)] * batch
     pixels = torch.rand(batch, 3, core.side, core.side, device=device)
     return [
-        Row(f"{name}: encoded, one at a time", rate(lambda: core.encode(image), device, seconds), "images", flops),
+        Row(f"{name}: encoded, one at a time", rate(lambda: core.encode(image), device, seconds), "images", encoding),
         Row(
             f"{name}: encoder alone, {batch} at once",
             batch * rate(lambda: core.features(pixels), device, seconds),
             "images",
-            flops,
+            encoding,
         ),
-        Row(f"{name}: decoded, one at a time", rate(lambda: core.decode(one), device, seconds), "prompts"),
-        Row(f"{name}: decoded, {batch} at once", batch * rate(lambda: core.decode(many), device, seconds), "prompts"),
+        Row(f"{name}: decoded, one at a time", rate(lambda: core.decode(one), device, seconds), "prompts", decoding),
+        Row(
+            f"{name}: decoded, {batch} at once",
+            batch * rate(lambda: core.decode(many), device, seconds),
+            "prompts",
+            decoding,
+        ),
     ]
 
 
@@ -262,8 +289,11 @@ def measured(
     """All rows, in bfloat16."""
     rows: list[Row] = []
     for name in segmenters:
-        flops = encoder_flops(random_core(name, device, half=False))
-        rows += segmenter(name, random_core(name, device, half=True), device, batch, SECONDS, flops)
+        exact = random_core(name, device, half=False)
+        encoding, decoding = encoder_flops(exact), decoder_flops(exact)
+        del exact
+        half = random_core(name, device, half=True)
+        rows += segmenter(name, half, device, batch, SECONDS, encoding, decoding)
     view = ViewSpec(max_pixels=1024 * 1024, factor=PATCH * MERGE)
     recordings = conversations(view, batch, folder) if policies else []
     for size in policies:

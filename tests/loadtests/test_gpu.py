@@ -57,13 +57,18 @@ async def test_a_policy_is_measured_by_the_service_s_own_code(tmp_path: Path) ->
     rows = await gpu.policy(checkpoint, gpu.conversations(VIEW, 2, tmp_path), 2)
     assert [row.unit for row in rows] == ["tokens"] * 3
     assert all(row.rate > 0 for row in rows)
+    width, inner, layers = 64, 96, 2
+    layer = width * (2 * width + 2 * width // 2) + 3 * width * inner  # projections of attention, two heads of four shared
+    assert rows[0].flops == pytest.approx(2 * (layers * layer + 8192 * width), rel=0.01)
 
 
 @pytest.mark.parametrize("half", [True, False])
 def test_a_segmenter_is_measured_alone_and_batched(half: bool) -> None:
-    flops = gpu.encoder_flops(SamCore(tiny_model()))
+    flops, decoding = gpu.encoder_flops(SamCore(tiny_model())), gpu.decoder_flops(SamCore(tiny_model()))
     assert flops > 1e6
-    rows = gpu.segmenter("tiny", SamCore(tiny_model(), half=half), CPU, 2, 0.0, flops)
+    assert decoding > 1e5
+    rows = gpu.segmenter("tiny", SamCore(tiny_model(), half=half), CPU, 2, 0.0, flops, decoding)
+    assert [row.flops for row in rows] == [flops, flops, decoding, decoding]
     assert [row.unit for row in rows] == ["images", "images", "prompts", "prompts"]
     assert all(row.rate > 0 for row in rows)
     share = rows[0].share(peak := gpu.peak(CPU, torch.float32, 64, 0.0))
