@@ -58,7 +58,7 @@ async def test_a_policy_is_measured_by_the_service_s_own_code(tmp_path: Path) ->
     assert [row.unit for row in rows] == ["tokens"] * 3
     assert all(row.rate > 0 for row in rows)
     width, inner, layers = 64, 96, 2
-    layer = width * (2 * width + 2 * width // 2) + 3 * width * inner  # projections of attention, two heads of four shared
+    layer = width * (2 * width + 2 * width // 2) + 3 * width * inner  # of attention two heads of four are shared
     assert rows[0].flops == pytest.approx(2 * (layers * layer + 8192 * width), rel=0.01)
 
 
