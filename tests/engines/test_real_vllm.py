@@ -10,7 +10,8 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,16 @@ async def until(condition: Callable[[EngineCounts], bool], base_url: str) -> Eng
         assert time.monotonic() < end
         await asyncio.sleep(0.05)
     return counts
+
+
+async def test_the_engine_computes_in_its_own_process(found: OpenAIPolicySettings) -> None:
+    """A worker beside it would ask shared memory for news without a pause."""
+    titles = list[bytes]()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            titles.append(path.read_bytes())
+    assert any(b"VLLM::EngineCore" in title for title in titles)
+    assert not any(b"VLLM::Worker" in title for title in titles)
 
 
 async def test_greedy_episodes_equal_the_in_process_ones(
