@@ -149,8 +149,8 @@ def token_flops(checkpoint: Checkpoint) -> float:
     """FLOPs of a token at the least: two for each weight of the language model that it meets. Attention and the views'
     own encoder are left out, so that the share of the limit is told too low, never too high."""
     model = checkpoint.model
-    met = sum(weight.numel() for weight in model.model.language_model.layers.parameters())
-    return 2.0 * (met + model.lm_head.weight.numel())
+    met: int = sum(weight.numel() for weight in model.model.language_model.layers.parameters())
+    return 2.0 * (met + int(model.lm_head.weight.numel()))
 
 
 async def _said(

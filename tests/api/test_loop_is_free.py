@@ -102,10 +102,12 @@ class Remote:
         self._loop, self._replica = loop, TinyReplica(SETTINGS)
 
     async def ask(self, ask: Ask, image: Image | None = None) -> Reply:
-        return await self._there(self._replica.segment(ask, image))
+        reply: Reply = await self._there(self._replica.segment(ask, image))
+        return reply
 
     async def standing(self) -> Standing:
-        return await self._there(self._replica.standing())
+        standing: Standing = await self._there(self._replica.standing())
+        return standing
 
     async def _there(self, call: Coroutine[Any, Any, Any]) -> Any:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))

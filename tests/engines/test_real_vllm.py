@@ -124,12 +124,18 @@ async def until(condition: Callable[[EngineCounts], bool], base_url: str) -> Eng
 
 async def test_the_engine_computes_in_its_own_process(found: OpenAIPolicySettings) -> None:
     """A worker beside it would ask shared memory for news without a pause."""
-    titles = list[bytes]()
+    titles = running_titles()
+    assert any(title.startswith("VLLM::EngineCore") for title in titles)
+    assert not any(title.startswith("VLLM::Worker") for title in titles)
+
+
+def running_titles() -> list[str]:
+    """The command line of every process."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended
-            titles.append(path.read_bytes())
-    assert any(b"VLLM::EngineCore" in title for title in titles)
-    assert not any(b"VLLM::Worker" in title for title in titles)
+            found.append(path.read_bytes().decode(errors="replace"))
+    return found
 
 
 async def test_greedy_episodes_equal_the_in_process_ones(
