@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.api.stage import PNG, Cast, on_air
 
+ROOT = Path(__file__).resolve().parents[2]
 REQUESTS = 40
 """Enough that both get some: all on one of two would be one chance in 2⁴⁰."""
 
@@ -38,6 +45,39 @@ async def test_services_that_share_a_port_share_its_requests_and_nothing_else() 
         for _ in range(4):  # the other has gone: whoever comes is served
             await ask(one.url)
         assert one.metric("requests_total", outcome="segmented") == counts[0] + 4
+
+
+@asynccontextmanager
+async def neighbour(port: int) -> AsyncIterator[tuple[Process, int]]:
+    """A service in a process of its own, and its port."""
+    words = ("-m", "tests.api.neighbour", str(port))
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=PIPE, stdout=PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            yield process, int(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def answered(process: Process) -> int:
+    """End it; how many requests it had."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    return int(await process.stdout.readline())
+
+
+async def test_processes_that_share_a_port_share_its_requests() -> None:
+    async with neighbour(0) as (one, port), neighbour(port) as (other, same):
+        assert same == port
+        for _ in range(REQUESTS):
+            await ask(f"http://127.0.0.1:{port}")
+        counts = [await answered(one), await answered(other)]
+    assert sum(counts) == REQUESTS
+    assert min(counts) > 0
 
 
 async def test_by_itself_a_port_is_not_shared() -> None:
