@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -35,15 +36,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: `make engines` sets it up")
     folder = tmp_path_factory.mktemp("serve")
-    log = folder / "serve.log"
     own = {
         "RSAGENT_POLICY__VLLM__LOGS": str(folder),
         "RSAGENT_POLICY__VLLM__THREADS": "1",
         "RSAGENT_SEGMENTER__RAY__START_TIMEOUT": "600",
     }
+    with started("engines", folder, own) as service:
+        yield service
+
+
+@contextmanager
+def started(profile: str, folder: Path, own: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """`rsagent serve` with a profile and variables of its own: its address, and its process."""
+    log = folder / "serve.log"
     with log.open("wb") as file:
         service = subprocess.Popen(
-            [sys.executable, "-m", "rsagent.cli", "serve", "--profile", "engines", "--port", "0"],
+            [sys.executable, "-m", "rsagent.cli", "serve", "--profile", profile, "--port", "0"],
             stdout=file,
             stderr=file,
             env=os.environ | own,
@@ -53,8 +61,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         yield _address(service, log), service.pid
     finally:
         if service.poll() is None:
+            service.terminate()
+        try:
+            service.wait(60)
+        except subprocess.TimeoutExpired:
             service.kill()
-        service.wait()
+            service.wait()
 
 
 def _address(service: subprocess.Popen[bytes], log: Path) -> str:
