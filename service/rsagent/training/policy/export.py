@@ -76,10 +76,10 @@ def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
     )
 
 
-def fresh(tokenizer: PreTrainedTokenizerFast) -> Any:
-    """An untrained model for this tokenizer."""
+def fresh(tokenizer: PreTrainedTokenizerFast, size: int | None = None) -> Any:
+    """An untrained model for this tokenizer, or for its first `size` tokens."""
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    return new_policy(len(tokenizer), ids)
+    return new_policy(size or len(tokenizer), ids)
 
 
 def card(folder: Path, stage: str) -> str:
