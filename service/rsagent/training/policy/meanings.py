@@ -43,7 +43,7 @@ class Meaning(nn.Module):
         x, y = self.vectors[known], self.base[known]
         gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1])
         self.matrix.copy_(torch.linalg.solve(gram, x.T @ y).T)
-        self.base -= (self.vectors @ self.matrix.T)[: len(self.base)]
+        self.base.sub_((self.vectors @ self.matrix.T)[: len(self.base)])
         return float(1 - (y - x @ self.matrix.T).square().sum() / y.square().sum())
 
     def forward(self, ids: Tensor) -> Tensor:
