@@ -149,6 +149,8 @@ def joint(
         heads.load_state_dict(state["heads"])
         if "probes" in state:
             stage.probes.load_state_dict(state["probes"])
+    if settle and not (folder / "joint.pt").exists():
+        stage.settle(settle)
     train_joint(stage, folder)
 
 
@@ -161,7 +163,7 @@ def write(folder: Folder, to: Path, stage: str = "joint") -> None:
     model.load_state_dict(state["model"])
     if isinstance(model.lm_head, Spoken):
         model = plain(model, fresh(tokens))
-    export(model, tokens, to, card(folder, stage))
+    export(model, tokens, to, card(folder, stage, model))
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ class JointPlan:
     """How stage B goes. `lr` is the language model's peak rate, `tower` what the tower's is of it; `episodes` the share
     of steps that are whole episodes, three fifths of it in the first third; `close` the share of the other steps
     that look at one object closely. `probes`, `dense`, `beside` (what is meant) and `astray` (what a relation refers
-    to) weigh the lessons that are not the policy's words, `recall` sentences without a picture. For `settle` steps the
-    probes learn and teach nobody: they are new where the model is not."""
+    to) weigh the lessons that are not the policy's words, `recall` sentences without a picture; `settle`: for
+    how many steps heads learn before anything else, and after them probes teach nobody, where both are new and the
+    model is not."""
 
     minutes: float = 120.0
     batch: int = 8
@@ -84,13 +85,8 @@ class Joint:
         heard = nn.ModuleList([model.model.language_model, model.lm_head])
         parts = {"language": heard, "tower": nn.ModuleList([model.model.visual, heads])}
         self.parts = nn.ModuleDict({**parts, "probes": self.probes}).requires_grad_(True)
-        scales = {
-            "tower.": plan.tower,
-            "probes.": 3.0,
-            "embed_tokens.matrix": 0.5,
-            "q_norm": plan.sharpness,
-            "k_norm": plan.sharpness,
-        }
+        scales = {"tower.1.": 1.0, "tower.": plan.tower, "probes.": 3.0, "embed_tokens.matrix": 0.5}
+        scales |= {"q_norm": plan.sharpness, "k_norm": plan.sharpness}
         self.optimiser = Optimiser(self.parts, plan.lr, scales)
         self.restart(0)
 
@@ -113,8 +109,26 @@ class Joint:
         self.taken += 1
         return figures | {"norm": self.optimiser.step(factor)}
 
+    def settle(self, steps: int, lr: float = 3e-3) -> None:
+        """Teach new heads what the tower, at rest, knows already: else they would teach it their ignorance."""
+        adam, pages = torch.optim.Adam(self.heads.parameters(), lr), self.train.batches(self.plan.batch, 11, 0.5)
+        for step in range(steps):
+            batch = next(pages)
+            images, worn = wear(batch, 0.3, self.rng)
+            with torch.autocast(self.plan.device, torch.bfloat16):
+                with torch.no_grad():
+                    seen = encode(self.model.model.visual, torch.from_numpy(images), deepstack=False)
+                losses = dense_losses(self.heads, seen, targets_of(batch), torch.from_numpy(worn))
+            loss = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+            adam.step()
+            adam.zero_grad()
+            if step % 50 == 0:
+                print(f"heads {step} dense {loss.item():.2f}", flush=True)
+
     def quiet(self, x: Tensor) -> Tensor:
-        """States as the probes are given them."""
+        """States as new probes are given them: for a while they learn and teach nobody."""
         return x.detach() if self.taken < self.plan.settle else x
 
     def play(self) -> tuple[list[Tensor], dict[str, float]]:
@@ -136,8 +150,7 @@ class Joint:
         targets = targets_of(batch)
         with torch.autocast(self.plan.device, torch.bfloat16):
             seen = encode(self.model.model.visual, torch.from_numpy(jitter(images, self.rng)))
-            shown = Seen(self.quiet(seen.patches), self.quiet(seen.merged), ())
-            dense = dense_losses(self.heads, shown, targets, torch.from_numpy(worn))
+            dense = dense_losses(self.heads, seen, targets, torch.from_numpy(worn))
             prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))
             losses, figures = self.drill(batch, prefix, targets, "close" if close else "drill")
             if lessons:
