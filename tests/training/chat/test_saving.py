@@ -11,7 +11,6 @@ from tests.policy.tiny import rewrite_json
 from tests.training.chat.test_passage import passages
 
 from rsagent.policy.checkpoint import load
-from rsagent.policy.files import locate
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.training.chat.adapting import Part, adapt, learning
 from rsagent.training.chat.reading import Reader
@@ -39,12 +38,13 @@ def test_what_was_learned_is_what_is_served(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]
 
 
-def test_tied_weights_are_written_once(tmp_path: Path) -> None:
+def test_tied_weights_are_written_once(tiny_directories: dict[str, Path], tmp_path: Path) -> None:
     """A config that ties them makes loaders leave the copy unread; files would only be larger."""
-    shipped = load(LocalPolicySettings())
-    assert shipped.model.config.tie_word_embeddings
-    export(shipped.model, locate("nano"), tmp_path / "export")
-    names = [set(load_file(folder / "model.safetensors")) for folder in (locate("nano"), tmp_path / "export")]
+    source = tiny_directories["qwen3_vl"]
+    tied = load(LocalPolicySettings(checkpoint=str(source)))
+    assert tied.model.config.tie_word_embeddings
+    export(tied.model, source, tmp_path / "export")
+    names = [set(load_file(folder / "model.safetensors")) for folder in (source, tmp_path / "export")]
     assert names[0] == names[1]
 
 

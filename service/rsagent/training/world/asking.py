@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from rsagent.training.world.knowledge import CATEGORIES
+from rsagent.training.world.knowledge import CATEGORIES, Fact, facts
 from rsagent.training.world.names import Entry
 from rsagent.training.world.phrasing import Voice, definite, framed, typed
 from rsagent.training.world.scene import Scene, World
@@ -62,6 +62,10 @@ class Asker:
     def noun(self, entry: Entry) -> str:
         """What someone calls it: its name, or in two cases of five a synonym."""
         return self.rng.choice(entry.aliases) if entry.aliases and self.rng.random() < 0.4 else entry.name
+
+    def known(self, name: str) -> tuple[Fact, ...]:
+        """The sentences about a name: scenes of the training split have more of them."""
+        return facts(more=self.world.split == "train").get(name, ())
 
     def the(self, index: int) -> str:
         return definite(self.noun(self.entry(index)))

@@ -55,8 +55,12 @@ def _voice(word: str) -> Voice:
 
 
 @cache
-def facts() -> dict[str, tuple[Fact, ...]]:
-    """All sentences, by the name they are about."""
-    rows = ((*row, "")[:4] for row in read_table("knowledge.tsv"))
-    known = [Fact(name, _voice(voice), text, _meant(also)) for name, voice, text, also in rows]
-    return {name: tuple(f for f in known if f.name == name) for name in dict.fromkeys(f.name for f in known)}
+def facts(more: bool = False) -> dict[str, tuple[Fact, ...]]:
+    """All sentences, by the name they are about; with `more` also those of `knowledge_more.tsv`, which scenes of the
+    training split are asked about and no evaluation is."""
+    tables = [read_table("knowledge.tsv"), *([read_table("knowledge_more.tsv")] if more else [])]
+    rows = ((*row, "")[:4] for table in tables for row in table)
+    found: dict[str, list[Fact]] = {}
+    for name, voice, text, also in rows:
+        found.setdefault(name, []).append(Fact(name, _voice(voice), text, _meant(also)))
+    return {name: tuple(known) for name, known in found.items()}

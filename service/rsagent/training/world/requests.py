@@ -9,7 +9,6 @@ from functools import partial
 
 from rsagent.training.world import further, phrasing
 from rsagent.training.world.asking import ALL_KINDS, FURTHER, KINDS, Asker, Kind, Request
-from rsagent.training.world.knowledge import facts
 from rsagent.training.world.layout import EXTREMES, SIDES, beside, extreme
 from rsagent.training.world.names import clashes
 from rsagent.training.world.phrasing import Voice, definite, plural
@@ -97,7 +96,7 @@ class _Asker(Asker):
     def reasonings(self) -> Iterator[Request]:
         for i in self.single:
             name = self.objects[i].name
-            for fact in facts().get(name, ()):
+            for fact in self.known(name):
                 if fact.voice == self.voice and not fact.also & self.seen:
                     yield Request(self.told(fact.text), "reasoning", (i,), name)
         for np, group in self.categories():
@@ -132,7 +131,7 @@ class _Asker(Asker):
             if name in shown or clashes()[name] & shown:
                 continue
             entry = self.world.entries[name]
-            known = [f for f in facts().get(entry.name, ()) if f.voice == self.voice]
+            known = [f for f in self.known(entry.name) if f.voice == self.voice]
             known = [f for f in known if not f.true_of & self.seen]
             if known and self.rng.random() < 0.5:
                 yield Request(self.told(self.rng.choice(known).text), "absent", (), entry.name)

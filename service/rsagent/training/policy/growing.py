@@ -1,0 +1,82 @@
+"""A policy that is there already is given more words: what `words` writes and `joint --grow` begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from rsagent.agent.prompts import BRIEF
+from rsagent.training.policy.export import fresh
+from rsagent.training.policy.lexicon import Lexicon, choose, defined, grow, vectors_of, words_of
+from rsagent.training.policy.meanings import Meaning, loose_tokens, widen
+from rsagent.training.policy.vocabulary import load_tokenizer
+from rsagent.training.synthesis.wording import missing, spellings, thoughts
+from rsagent.training.world.knowledge import CATEGORIES, facts
+from rsagent.training.world.names import entries
+from rsagent.training.world.phrasing import FRAMES
+
+WORDNET = Path("/usr/share/wordnet")
+
+
+def sentences() -> list[str]:
+    """What training tells of things."""
+    told = [fact.text for known in facts(more=True).values() for fact in known if fact.voice == "train"]
+    return [
+        *told,
+        *(phrase for entry in entries() for phrase in entry.phrases),
+        *(word for word, _ in CATEGORIES.values()),
+    ]
+
+
+def own_words() -> list[str]:
+    """What the policy itself writes, and what the episode tells it."""
+    said = [text for entry in entries() for text in (*thoughts(entry.name), f'"{missing(entry.name)}"')]
+    return [*said, BRIEF.system, BRIEF.mask, BRIEF.empty, BRIEF.frame, BRIEF.remark, BRIEF.opening]
+
+
+def learn_words(folder: Path, start: Path, vectors: Path, wordnet: Path, count: int) -> None:
+    """Write the tokenizer of `start` with `count` more words, their vectors, and WordNet's glosses of the names."""
+    tokenizer = load_tokenizer(start)
+    phrases = {entry.name: entry.name for entry in entries()}
+    glosses = list(defined(wordnet, phrases))
+    told = [*sentences(), *(text for _, text in glosses)]
+    lexicon = choose(vectors, wordnet, words_of(told), count, len(tokenizer))
+    folder.mkdir(parents=True, exist_ok=True)
+    grown = grow(tokenizer, lexicon, {text.split()[0].lower() for text in told}, own_words())
+    grown.save_pretrained(folder / "tokenizer")
+    lexicon.save(folder / "words.npz")
+    (folder / "glosses.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in glosses), encoding="utf-8")
+    print(f"{len(lexicon.words)} words, {len(grown) - len(tokenizer)} tokens, {len(glosses)} glosses")
+
+
+def shaped(folder: Path, tokenizer: Any) -> Any:
+    """A model for the run in `folder`, untrained: an ordinary one, or one that learns the words of `words.npz`."""
+    path = folder / "words.npz"
+    if not path.exists():
+        return fresh(tokenizer)
+    lexicon = Lexicon.load(path)
+    model, vectors = fresh(tokenizer, lexicon.size), vectors_of(tokenizer, lexicon)
+    fixed = [*own_words(), *(s for e in entries() for p in e.phrases for s in spellings(p)), *FRAMES["train"]]
+    widen(model, vectors, loose_tokens(tokenizer, vectors, fixed))
+    return model
+
+
+def take(model: Any, start: Path, tokenizer: Any) -> None:
+    """Begin with the ordinary checkpoint in `start`: its weights, and for words the regression of those it knows."""
+    state = {name: value.float() for name, value in load_file(start / "model.safetensors").items()}
+    table = state.pop("model.language_model.embed_tokens.weight")
+    head = state.pop("lm_head.weight", table)
+    model.load_state_dict({**model.state_dict(), **state})
+    meaning: Meaning = model.model.language_model.embed_tokens
+    with torch.no_grad():
+        meaning.base.copy_(table)
+        model.lm_head.weight.copy_(head)
+        model.lm_head.never.copy_(2 * head.mean(0, keepdim=True))
+    spoken = torch.zeros(len(meaning.vectors), dtype=torch.bool)
+    for text in sentences():
+        spoken[[token for token in tokenizer.encode(" " + text) if token < len(table)]] = True
+    known = (spoken & (meaning.vectors.abs().sum(1) > 0)).nonzero()[:, 0]
+    print(f"{len(known)} known words explain {meaning.regress(known):.2f} of their embeddings")

@@ -1,0 +1,87 @@
+"""Recall: a sentence about a thing, and its name, without a picture. Thousands a minute, where a look costs a second.
+
+In pictures a sentence is one request in six, and what else is there gives half of the answer away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rsagent.agent.prompts import BRIEF
+from rsagent.agent.state import Budget
+from rsagent.policy.chat import template_messages
+from rsagent.policy.protocol import Message
+from rsagent.training.policy.dense import IGNORE
+from rsagent.training.policy.lessons import DIALECT, Scribe
+from rsagent.training.policy.reader import causal, read
+from rsagent.training.synthesis import wording
+from rsagent.training.world.knowledge import facts
+from rsagent.training.world.names import entries
+from rsagent.training.world.phrasing import FRAMES
+
+RECALLED = 40
+"""Sentences a step."""
+
+
+def glosses(folder: Path) -> list[tuple[str, str]]:
+    """The rows (name, sentence) of `glosses.tsv`, where a run has one."""
+    path = folder / "glosses.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [(name, text) for name, text in (line.split("\t") for line in lines)]
+
+
+class Recall:
+    """Writes batches of sentences with the name that each is about; `glosses` are further ones, (name, sentence)."""
+
+    def __init__(self, scribe: Scribe, glosses: Sequence[tuple[str, str]] = ()) -> None:
+        self.scribe = scribe
+        told = [
+            (name, fact.text) for name, known in facts(more=True).items() for fact in known if fact.voice == "train"
+        ]
+        named = [(entry.name, phrase) for entry in entries() for phrase in entry.phrases]
+        self.sentences = (*told, *told, *glosses, *named)
+        self.heads = {entry.name: scribe.tokenizer.encode(f"<think>{wording.seek(entry.name)}") for entry in entries()}
+
+    def batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Ids and labels [count, S]."""
+        rows = []
+        for index in rng.integers(len(self.sentences), size=count):
+            name, text = self.sentences[int(index)]
+            rows.append(self.row(name, self.asked(text, rng)))
+        ids, labels = (
+            nn.utils.rnn.pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True, padding_value=fill)
+            for part, fill in ((0, 0), (1, IGNORE))
+        )
+        return ids, labels
+
+    def asked(self, text: str, rng: np.random.Generator) -> str:
+        """A sentence as it stands or in a training frame, with a capital at times."""
+        if rng.random() < 0.3 and text[-1] not in ".?!":
+            frames = [frame for frame in FRAMES["train"] if "{be}" not in frame]
+            text = frames[int(rng.integers(len(frames)))].format(np=text)
+        return text[0].upper() + text[1:] if rng.random() < 0.4 else text
+
+    def row(self, name: str, text: str) -> tuple[list[int], list[int]]:
+        """The conversation up to the name, and the name as what is to be learned."""
+        opening = BRIEF.opening.format(query=text, turns=8)
+        start = (Message.of("system", DIALECT.system(Budget())), Message.of("user", opening))
+        asked = self.scribe.tokenizer.apply_chat_template(template_messages(start), tokenize=False)
+        before, head = self.scribe.tokenizer.encode(asked + "<|im_start|>assistant\n"), self.heads[name]
+        return [*before, *head[:-1]], [IGNORE] * len(before) + head[1:]
+
+
+def recall(model: Any, ids: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+    """The loss of the names, and how often the first word of one is right."""
+    language = model.model.language_model
+    places = torch.arange(ids.shape[1]).expand(3, len(ids), -1)
+    states, _ = read(language, language.embed_tokens(ids), places, causal(ids.shape[1]))
+    logits = model.lm_head(states[labels != IGNORE]).float()
+    right = (logits.argmax(-1) == labels[labels != IGNORE]).float().mean()
+    return functional.cross_entropy(logits, labels[labels != IGNORE]), float(right)

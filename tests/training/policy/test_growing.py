@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.training.policy.stages import model, scribe
+
+from rsagent.policy.checkpoint import load
+from rsagent.policy.settings import LocalPolicySettings
+from rsagent.training.policy.export import export, fresh
+from rsagent.training.policy.growing import own_words, sentences, shaped, take
+from rsagent.training.policy.lexicon import Lexicon, grow
+from rsagent.training.policy.meanings import Meaning, Spoken, plain
+from rsagent.training.world.knowledge import facts
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run whose tokenizer has two words more than the small model of the tests."""
+    vectors = np.random.default_rng(1).normal(size=(2, 100)).astype(np.float32)
+    Lexicon(("cider", "dog"), vectors, len(scribe().tokenizer)).save(tmp_path / "words.npz")
+    grow(scribe().tokenizer, Lexicon.load(tmp_path / "words.npz"), {"cider"}, []).save_pretrained(tmp_path / "tokenizer")
+    export(model(), scribe().tokenizer, tmp_path / "start", "card")
+    return tmp_path
+
+
+def test_sentences_are_those_of_training() -> None:
+    held = {fact.text for known in facts(more=True).values() for fact in known if fact.voice == "heldout"}
+    assert not held & set(sentences())
+    assert "The dog. It fits." in own_words()
+
+
+def test_without_words_the_model_is_an_ordinary_one(tmp_path: Path) -> None:
+    assert not isinstance(shaped(tmp_path, scribe().tokenizer).lm_head, Spoken)
+
+
+def test_a_grown_policy_begins_where_the_other_ended_and_serves(folder: Path) -> None:
+    tokens = load(LocalPolicySettings(checkpoint=str(folder / "start"))).tokenizer.from_pretrained(folder / "tokenizer")
+    begun = shaped(folder, tokens)
+    take(begun, folder / "start", tokens)
+    meaning: Meaning = begun.model.language_model.embed_tokens
+    ids = torch.arange(300, 400)
+    old = model().model.language_model.embed_tokens.weight.to(torch.bfloat16).float()
+    assert torch.allclose(meaning.eval()(ids), old[ids], atol=1e-3)
+    export(plain(begun, fresh(tokens)), tokens, folder / "export", "card")
+    served = load(LocalPolicySettings(checkpoint=str(folder / "export")))
+    assert len(served.tokenizer.encode(" cider")) == 1
+    assert served.model.lm_head.weight.shape == (len(tokens), 256)
+    assert not served.model.config.tie_word_embeddings
