@@ -63,6 +63,7 @@ def run(
     requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
     turns: Annotated[int, typer.Option(help="Turns an episode may take.")] = 8,
+    temperature: Annotated[float, typer.Option(help="At which episodes are sampled; what is served is greedy.")] = 1.0,
     updates: Annotated[int, typer.Option(help="Updates a step.")] = 2,
     keep: Annotated[
         float, typer.Option(help="Share of the episodes to learn from: those farthest from their group.")
@@ -76,7 +77,7 @@ def run(
     ),
     scale: Annotated[
         str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
-    ] = "group",
+    ] = "none",
     part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
@@ -94,8 +95,8 @@ def run(
 ) -> None:
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
-        steps, minutes, requests, group, turns, updates, rows=rows, lr=lr,
-        keep=keep, clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
+        steps, minutes, requests, group, turns, temperature, updates, keep, rows, lr,
+        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
         rank=rank, seed=seed, save=save, watch=watch, watched=watched, weights=_table(weight or [], without or []),
     )  # fmt: skip
     torch.set_num_threads(threads)

@@ -79,7 +79,7 @@ class Learner:
         tokens = sum(lesson.tokens for lesson in share)
         sums: defaultdict[str, float] = defaultdict(float)
         for lessons in _rows(share, self._plan.rows):
-            told = self._reader.tell([lesson.passage for lesson in lessons])
+            told = self._reader.tell([lesson.passage for lesson in lessons], self._plan.temperature)
             loss, figures = self._loss(lessons, told)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             for name, value in figures.items():
@@ -106,7 +106,7 @@ class Learner:
         if self._reference is None:
             return found.loss, figures
         with torch.no_grad():
-            near = self._reference.tell([lesson.passage for lesson in lessons]).logprobs
+            near = self._reference.tell([lesson.passage for lesson in lessons], self._plan.temperature).logprobs
         apart = divergence(told.logprobs, near)
         return found.loss + self._plan.kl * apart, {**figures, "kl": apart.detach()}
 
