@@ -64,7 +64,8 @@ def run(
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
     turns: Annotated[int, typer.Option(help="Turns an episode may take.")] = 8,
     temperature: Annotated[float, typer.Option(help="At which episodes are sampled; what is served is greedy.")] = 1.0,
-    updates: Annotated[int, typer.Option(help="Updates a step.")] = 2,
+    updates: Annotated[int, typer.Option(help="Updates a pass.")] = 2,
+    passes: Annotated[int, typer.Option(help="Passes a step: playing costs more than learning.")] = 1,
     keep: Annotated[
         float, typer.Option(help="Share of the episodes to learn from: those farthest from their group.")
     ] = 1.0,
@@ -95,7 +96,7 @@ def run(
 ) -> None:
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
-        steps, minutes, requests, group, turns, temperature, updates, keep, rows, lr,
+        steps, minutes, requests, group, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
         rank=rank, seed=seed, save=save, watch=watch, watched=watched, weights=_table(weight or [], without or []),
     )  # fmt: skip

@@ -57,12 +57,13 @@ class Learner:
         self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
 
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
-        """`plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
+        """`plan.passes` times `plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
         sums: defaultdict[str, float] = defaultdict(float)
         self._reader.forget()  # pictures of earlier steps do not come again
         for group in self._optimiser_groups():
             group["lr"] = rate
-        shares = list(_shares(lessons, self._plan.updates, seed))
+        seeds = (seed * self._plan.passes + number for number in range(self._plan.passes))
+        shares = [share for each in seeds for share in _shares(lessons, self._plan.updates, each)]
         for number, share in enumerate(shares):
             for name, value in self._update(share, first=number == 0).items():
                 sums[name] += value

@@ -14,8 +14,8 @@ from rsagent.training.rl.rewards import WEIGHTS
 class Plan:
     """How a run goes.
 
-    Each step plays `requests` × `group` episodes of up to `turns` turns and makes `updates` updates from the share of
-    them, `keep`, that differs most from its group.
+    Each step plays `requests` × `group` episodes of up to `turns` turns and goes `passes` times over the share of them,
+    `keep`, that differs most from its group, in `updates` updates each time.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
     distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
@@ -29,6 +29,7 @@ class Plan:
     turns: int = 8
     temperature: float = 1.0
     updates: int = 2
+    passes: int = 1
     keep: float = 1.0
     rows: int = 8
     lr: float = 1e-6
