@@ -124,7 +124,7 @@ def rewards() -> None:
 async def _run(
     folder: Path, checkpoint: Checkpoint, source: Path, plan: Plan, vllm: str | None, names: int | None
 ) -> None:
-    reference = _reference(checkpoint, plan)
+    start = replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)) if plan.kl else None
     model = adapt(checkpoint.model, plan.part, plan.rank)
     journal = Journal(folder, plan)
     episodes = max(plan.requests * plan.group, plan.watched)
@@ -133,6 +133,7 @@ async def _run(
         await sampler.close()
         sampler = Served(vllm, checkpoint, model, source, folder / "served")
         await sampler.renew()
+    reference = None if start is None else _reference(start, plan, sampler)
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes), "max_batch": 16})
     segmenter = load_segmenter(roomy)
     pool = Pool(World("train", names=names), plan.seed, kinds=ASKED)
@@ -147,11 +148,9 @@ async def _run(
     console.print(f"what serves: {folder / 'export'}; curves: {folder / 'curves.png'}")
 
 
-def _reference(checkpoint: Checkpoint, plan: Plan) -> Reader | None:
-    """The starting weights, kept to stay near them."""
-    if not plan.kl:
-        return None
-    return Reader(replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)))
+def _reference(start: Checkpoint, plan: Plan, sampler: Sampler) -> Reader:
+    """The starting weights, kept to stay near them. Where the tower rests, they see what the sampler sees."""
+    return Reader(start) if plan.part == "all" else Reader(start, known=sampler.known)
 
 
 def _tell(figures: Mapping[str, float]) -> None:

@@ -59,7 +59,9 @@ class Learner:
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
         """`plan.passes` times `plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
         sums: defaultdict[str, float] = defaultdict(float)
-        self._reader.forget()  # pictures of earlier steps do not come again
+        for reader in (self._reader, self._reference):
+            if reader is not None:
+                reader.forget()  # pictures of earlier steps do not come again
         for group in self._optimiser_groups():
             group["lr"] = rate
         seeds = (seed * self._plan.passes + number for number in range(self._plan.passes))
