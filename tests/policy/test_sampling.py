@@ -61,5 +61,8 @@ def test_top_p_is_used() -> None:
     assert {sampler.choose(LOGITS) for _ in range(50)} == {1}
 
 
-def test_log_probabilities_are_natural_and_untempered() -> None:
+def test_log_probabilities_are_natural_and_those_that_are_sampled_by() -> None:
     assert log_probability(LOGITS + 3, 2) == pytest.approx(math.log(0.3))
+    sharp = torch.softmax(LOGITS / 0.5, -1)
+    assert [log_probability(LOGITS + 3, token, 0.5) for token in range(3)] == pytest.approx(sharp.log().tolist())
+    assert log_probability(LOGITS, 1, 0.0) == pytest.approx(math.log(0.6))

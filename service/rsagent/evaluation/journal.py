@@ -112,6 +112,19 @@ class Journal:
         self.rows[run, row.id], self._places[run, row.id] = row, offset
 
 
+def rows_of(path: Path) -> dict[str, dict[str, Row]]:
+    """The rows of a finished file by run and sample id, whatever configuration they were made with.
+
+    Raises FileNotFoundError where there is none, ValueError where it is something else.
+    """
+    found: dict[str, dict[str, Row]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        fields = json.loads(line)
+        row = _ROW.validate_python(fields["row"])
+        found.setdefault(str(fields["run"]), {})[row.id] = row
+    return found
+
+
 def _brief(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"

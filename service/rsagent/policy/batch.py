@@ -165,7 +165,7 @@ class Batch:
         token = row.sampler.choose(logits)
         row.tokens.append(token)
         if row.job.sampling.logprobs:
-            row.logprobs.append(log_probability(logits, token))
+            row.logprobs.append(log_probability(logits, token, row.job.sampling.temperature))
         piece = "" if token in self._ends else row.text.push(token)
         if piece:
             row.job.tell(TextDelta(piece))

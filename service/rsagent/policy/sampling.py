@@ -37,6 +37,8 @@ def nucleus(chances: Tensor, top_p: float) -> Tensor:
     return chances.index_fill(0, order[beyond], 0.0)
 
 
-def log_probability(logits: Tensor, token: int) -> float:
-    """Natural logarithm of a token's chance under the model itself: temperature 1, no nucleus. What training needs."""
-    return float(logits[token] - logits.logsumexp(-1))
+def log_probability(logits: Tensor, token: int, temperature: float = 1.0) -> float:
+    """Natural logarithm of a token's chance at a temperature, no nucleus: what training needs. A greedy choice has no
+    chances; at temperature 0 it is told the model's own."""
+    scores = logits / temperature if temperature > 0 else logits
+    return float(scores[token] - scores.logsumexp(-1))

@@ -20,8 +20,8 @@ from rsagent.training.chat.reading import Reader
 from rsagent.training.sft.batches import Collator
 
 
-async def said(policy: LocalPolicy, history: History, seed: int) -> PolicyTurn:
-    sampling = Sampling(temperature=1.0, seed=seed, max_tokens=12, logprobs=True)
+async def said(policy: LocalPolicy, history: History, seed: int, temperature: float) -> PolicyTurn:
+    sampling = Sampling(temperature=temperature, seed=seed, max_tokens=12, logprobs=True)
     async with aclosing(policy.act(history, sampling, Deadline.never())) as events:
         async for event in events:
             if isinstance(event, PolicyTurn):
@@ -29,20 +29,21 @@ async def said(policy: LocalPolicy, history: History, seed: int) -> PolicyTurn:
     raise AssertionError("no turn came")
 
 
-async def two_turns(checkpoint: Checkpoint, seed: int) -> list[Said]:
+async def two_turns(checkpoint: Checkpoint, seed: int, temperature: float = 1.0) -> list[Said]:
     policy, encoder, factor = LocalPolicy(checkpoint), PromptEncoder(checkpoint), checkpoint.view.factor
     history, turns = first_turn(seed, factor), []
     for number in range(2):
-        turn = await said(policy, history, seed + number)
+        turn = await said(policy, history, seed + number, temperature)
         turns.append(Said(encoder.encode(history), turn.token_ids, logprobs=turn.logprobs))
         history = next_turn(history, turn.text, seed, factor)
     await policy.close()
     return turns
 
 
-def test_the_trainers_chances_are_the_samplers(checkpoint: Checkpoint) -> None:
-    several = [passage for seed in (3, 4, 5) for passage in join(asyncio.run(two_turns(checkpoint, seed)))]
-    told = Reader(checkpoint).tell(several)
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_trainers_chances_are_the_samplers(checkpoint: Checkpoint, temperature: float) -> None:
+    several = [passage for seed in (3, 4, 5) for passage in join(asyncio.run(two_turns(checkpoint, seed, temperature)))]
+    told = Reader(checkpoint).tell(several, temperature)
     sampled = torch.cat([passage.logprobs[passage.learn] for passage in several])
     assert told.logprobs.detach().numpy() == pytest.approx(sampled.numpy(), abs=2e-3)
     assert told.owner.tolist() == [row for row, passage in enumerate(several) for _ in range(int(passage.learn.sum()))]

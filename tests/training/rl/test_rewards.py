@@ -46,7 +46,7 @@ BOUNDS = {
     "length": (-16, 0),
     "clicks": (-1, 1),
     "stop": (0, 1),
-    "no_target": (-1, 1),
+    "no_target": (-0.5, 1),
     "incomplete": (-1, 0),
 }
 
@@ -141,7 +141,7 @@ def test_absence_is_to_be_said_of_the_absent_only() -> None:
         return rewards.no_target(Trace(absent, stop, 1))
 
     assert said(True, StopReason.NO_TARGET) == 1.0
-    assert said(False, StopReason.NO_TARGET) == -1.0
+    assert said(False, StopReason.NO_TARGET) == -0.5
     assert said(True, StopReason.FINISHED) == said(False, StopReason.FINISHED) == 0.0
 
 

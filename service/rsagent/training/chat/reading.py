@@ -51,15 +51,15 @@ class Reader:
         """Drop what is kept of pictures."""
         self._seen.clear()
 
-    def tell(self, passages: Sequence[Passage]) -> Told:
-        """The chances of the passages' learned tokens, each given all before it."""
+    def tell(self, passages: Sequence[Passage], temperature: float = 1.0) -> Told:
+        """The chances of the passages' learned tokens at a temperature, each given all before it."""
         device = self._model.device
         ids, learn = _padded([p.ids for p in passages]), _padded([p.learn for p in passages])
         places = torch.stack([_padded([p.positions[axis] for p in passages]) for axis in range(3)])
         # What pads stands at the right, where no causal attention looks.
         states = self._states(ids.to(device), places.to(device), [image for p in passages for image in p.images])
         at = learn[:, 1:].to(device)
-        logits = self._model.lm_head(states[:, :-1][at]).float()
+        logits = self._model.lm_head(states[:, :-1][at]).float() / temperature
         logprobs = torch.log_softmax(logits, dim=-1)
         said = logprobs.gather(1, ids[:, 1:].to(device)[at][:, None])[:, 0]
         with torch.no_grad():

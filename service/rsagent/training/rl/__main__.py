@@ -63,7 +63,9 @@ def run(
     requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
     turns: Annotated[int, typer.Option(help="Turns an episode may take.")] = 8,
-    updates: Annotated[int, typer.Option(help="Updates a step.")] = 2,
+    temperature: Annotated[float, typer.Option(help="At which episodes are sampled; what is served is greedy.")] = 1.0,
+    updates: Annotated[int, typer.Option(help="Updates a pass.")] = 2,
+    passes: Annotated[int, typer.Option(help="Passes a step: playing costs more than learning.")] = 1,
     keep: Annotated[
         float, typer.Option(help="Share of the episodes to learn from: those farthest from their group.")
     ] = 1.0,
@@ -76,7 +78,7 @@ def run(
     ),
     scale: Annotated[
         str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
-    ] = "group",
+    ] = "none",
     part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
@@ -94,8 +96,8 @@ def run(
 ) -> None:
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
-        steps, minutes, requests, group, turns, updates, rows=rows, lr=lr,
-        keep=keep, clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
+        steps, minutes, requests, group, turns, temperature, updates, passes, keep, rows, lr,
+        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
         rank=rank, seed=seed, save=save, watch=watch, watched=watched, weights=_table(weight or [], without or []),
     )  # fmt: skip
     torch.set_num_threads(threads)
@@ -122,7 +124,7 @@ def rewards() -> None:
 async def _run(
     folder: Path, checkpoint: Checkpoint, source: Path, plan: Plan, vllm: str | None, names: int | None
 ) -> None:
-    reference = _reference(checkpoint, plan)
+    start = replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)) if plan.kl else None
     model = adapt(checkpoint.model, plan.part, plan.rank)
     journal = Journal(folder, plan)
     episodes = max(plan.requests * plan.group, plan.watched)
@@ -131,6 +133,7 @@ async def _run(
         await sampler.close()
         sampler = Served(vllm, checkpoint, model, source, folder / "served")
         await sampler.renew()
+    reference = None if start is None else _reference(start, plan, sampler)
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes), "max_batch": 16})
     segmenter = load_segmenter(roomy)
     pool = Pool(World("train", names=names), plan.seed, kinds=ASKED)
@@ -145,11 +148,9 @@ async def _run(
     console.print(f"what serves: {folder / 'export'}; curves: {folder / 'curves.png'}")
 
 
-def _reference(checkpoint: Checkpoint, plan: Plan) -> Reader | None:
-    """The starting weights, kept to stay near them."""
-    if not plan.kl:
-        return None
-    return Reader(replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)))
+def _reference(start: Checkpoint, plan: Plan, sampler: Sampler) -> Reader:
+    """The starting weights, kept to stay near them. Where the tower rests, they see what the sampler sees."""
+    return Reader(start) if plan.part == "all" else Reader(start, known=sampler.known)
 
 
 def _tell(figures: Mapping[str, float]) -> None:

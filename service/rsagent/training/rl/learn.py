@@ -57,12 +57,15 @@ class Learner:
         self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
 
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
-        """`plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
+        """`plan.passes` times `plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
         sums: defaultdict[str, float] = defaultdict(float)
-        self._reader.forget()  # pictures of earlier steps do not come again
+        for reader in (self._reader, self._reference):
+            if reader is not None:
+                reader.forget()  # pictures of earlier steps do not come again
         for group in self._optimiser_groups():
             group["lr"] = rate
-        shares = list(_shares(lessons, self._plan.updates, seed))
+        seeds = (seed * self._plan.passes + number for number in range(self._plan.passes))
+        shares = [share for each in seeds for share in _shares(lessons, self._plan.updates, each)]
         for number, share in enumerate(shares):
             for name, value in self._update(share, first=number == 0).items():
                 sums[name] += value
@@ -79,7 +82,7 @@ class Learner:
         tokens = sum(lesson.tokens for lesson in share)
         sums: defaultdict[str, float] = defaultdict(float)
         for lessons in _rows(share, self._plan.rows):
-            told = self._reader.tell([lesson.passage for lesson in lessons])
+            told = self._reader.tell([lesson.passage for lesson in lessons], self._plan.temperature)
             loss, figures = self._loss(lessons, told)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             for name, value in figures.items():
@@ -106,7 +109,7 @@ class Learner:
         if self._reference is None:
             return found.loss, figures
         with torch.no_grad():
-            near = self._reference.tell([lesson.passage for lesson in lessons]).logprobs
+            near = self._reference.tell([lesson.passage for lesson in lessons], self._plan.temperature).logprobs
         apart = divergence(told.logprobs, near)
         return found.loss + self._plan.kl * apart, {**figures, "kl": apart.detach()}
 

@@ -14,11 +14,12 @@ from rsagent.training.rl.rewards import WEIGHTS
 class Plan:
     """How a run goes.
 
-    Each step plays `requests` × `group` episodes of up to `turns` turns and makes `updates` updates from the share of
-    them, `keep`, that differs most from its group.
+    Each step plays `requests` × `group` episodes of up to `turns` turns and goes `passes` times over the share of them,
+    `keep`, that differs most from its group, in `updates` updates each time.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
-    weights that the run started from; 0 keeps no copy of them. The rate is `lr` after `warm` steps and falls linearly
-    to a tenth from `hold` of the run on. The run ends after `steps`, or after `minutes` of its own time.
+    weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
+    distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
+    on. The run ends after `steps`, or after `minutes` of its own time.
     """
 
     steps: int = 1000
@@ -26,14 +27,16 @@ class Plan:
     requests: int = 8
     group: int = 8
     turns: int = 8
+    temperature: float = 1.0
     updates: int = 2
+    passes: int = 1
     keep: float = 1.0
     rows: int = 8
     lr: float = 1e-6
     warm: int = 5
     hold: float = 0.5
     clip: Clip = field(default_factory=Clip)
-    scale: Scale = "group"
+    scale: Scale = "none"
     kl: float = 0.0
     max_norm: float = 1.0
     part: Part = "language"
@@ -46,5 +49,5 @@ class Plan:
 
     def rate(self, step: int, progress: float) -> float:
         """The learning rate of a step (from 0), `progress` 0..1 into the run."""
-        fallen = 1.0 if progress < self.hold else 1 - 0.9 * min(1.0, (progress - self.hold) / (1 - self.hold + 1e-9))
+        fallen = 1.0 if progress < self.hold else (1 - min(1.0, progress)) / max(1e-9, 1 - self.hold)
         return self.lr * min(1.0, (step + 1) / max(1, self.warm)) * fallen

@@ -19,8 +19,8 @@ SIZES = ((448, 448), (384, 512), (512, 384))
 """Height and width of the pictures, in turn: those of the evaluation, twice what the nano policy sees at once."""
 OTHERWISE = 0.5
 """Share of requests that are said in other words, as when the policy was first trained."""
-ASKED: tuple[Kind, ...] = (*KINDS, "absent")
-"""The kinds to learn from. Absent targets come twice: a wrong refusal costs more than a right one gains (`no_target`
+ASKED: tuple[Kind, ...] = (*KINDS, "absent", "absent")
+"""The kinds to learn from. Absent targets come thrice: a wrong refusal costs more than a right one gains (`no_target`
 and the IoU that trying might have had), and where one request in six is absent the policy learns to refuse nothing."""
 
 

@@ -85,10 +85,14 @@ def stop(trace: Trace) -> float:
 
 
 def no_target(trace: Trace) -> float:
-    """1 for saying of an absent target that it is absent, −1 for saying so of one that is there, else 0."""
+    """1 for saying of an absent target that it is absent, −½ for saying so of one that is there, else 0.
+
+    A wrong refusal already gives up what trying might have brought. At −1 the policy learned to try whatever it was
+    asked for: of 40 absent targets it told 27 where it had told 32.
+    """
     if not trace.refused:
         return 0.0
-    return 1.0 if trace.absent else -1.0
+    return 1.0 if trace.absent else -0.5
 
 
 def incomplete(trace: Trace) -> float:
@@ -107,7 +111,7 @@ REWARDS: Mapping[str, Callable[[Trace], float]] = MappingProxyType(
 
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "form": 0.1,
+        "form": 0.3,
         "iou": 1.0,
         "tier": 0.25,
         "improvement": 0.01,

@@ -50,9 +50,9 @@ async def play_groups(
     temperature: float = 1.0,
     seconds: float = 3600.0,
 ) -> list[list[Rollout]]:
-    """Each item `group` times, all at once. To learn from them leave the temperature at 1: only then are the chances
-    that the policy tells those it sampled by. The same for the same seed and weights, as far as the engine's
-    arithmetic is.
+    """Each item `group` times, all at once. To learn from them, what samples must tell the chances at that temperature,
+    as the policy in this process does, and a vLLM with `--logprobs-mode processed_logprobs`. The same for the same
+    seed and weights, as far as the engine's arithmetic is.
 
     Episodes that an engine's failure broke are left out; a group may come back smaller.
     """

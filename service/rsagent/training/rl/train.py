@@ -9,7 +9,7 @@ What of GRPO, and of the systems around it, is left out, and why:
 - no value model, no per-turn credit: an episode's advantage holds for all its tokens, as in GRPO. Turns differ little
   in number here (1–8), and process rewards enter through the episode's sum.
 - no second forward pass for the old log-probabilities: the sampler tells them, exactly those of the distribution it
-  sampled from (temperature 1, all tokens). The figure "gap" is the mean |trainer − sampler| before a step's first
+  sampled from (at its temperature, all tokens). The figure "gap" is the mean |trainer − sampler| before a step's first
   update: about 1e-6 in process; with a vLLM in bfloat16 watch that it stays below 0.05, and sample in float32 if not.
 - most episodes lie near their group's mean and move nothing, yet cost as much: `--keep 0.5` learns from the half that
   lies farthest from it (down-sampling rollouts, PODS, arXiv 2504.13818).
@@ -102,7 +102,9 @@ async def take_step(
     step, started = journal.step, time.monotonic()
     items = stage.pool.items(step, plan.requests)
     seed = plan.seed * 1_000_003 + step
-    groups = await play_groups(runner, items, plan.group, Budget(turns=plan.turns), seed=seed)
+    groups = await play_groups(
+        runner, items, plan.group, Budget(turns=plan.turns), seed=seed, temperature=plan.temperature
+    )
     played = time.monotonic()
     rewards = [[judge(rollout.trace, plan.weights) for rollout in members] for members in groups]
     lessons = lessons_of(groups, rewards, plan, encoder)

@@ -52,6 +52,9 @@ def main(
     held_out: Annotated[int, typer.Option(help="Trajectories kept for the held-out loss (a fifth at most).")] = 64,
     save: Annotated[int, typer.Option(help="Steps between checkpoints and held-out losses.")] = 200,
     more: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of transformers' TrainingArguments.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave trajectories of this shape out (meta.shape). May be repeated.")
+    ] = None,
     device: str = "auto",
     dtype: Annotated[str, typer.Option(help="Type of the weights: 'auto', 'float32', 'bfloat16'.")] = "auto",
     seed: int = 0,
@@ -68,6 +71,7 @@ def main(
     plan = Plan(
         epochs, steps, batch, accumulate, lr,
         part=part, rank=rank, held_out=held_out, seed=seed, save=save, more=further,  # type: ignore[arg-type]
+        without=without or (),
     )  # fmt: skip
     loaded, source = beginning(checkpoint, device, scratch=scratch, dtype=dtype)
     figures = train(loaded, source, data, folder, plan)

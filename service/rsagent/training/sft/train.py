@@ -22,7 +22,8 @@ from rsagent.training.synthesis import records
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a run goes. `more` are further TrainingArguments of transformers, which win over what is set here."""
+    """How a run goes. `more` are further TrainingArguments of transformers, which win over what is set here; `without`
+    names shapes of trajectories (`meta.shape`) to leave out."""
 
     epochs: float = 1.0
     steps: int = -1
@@ -36,6 +37,7 @@ class Plan:
     seed: int = 0
     save: int = 200
     more: Mapping[str, Any] = field(default_factory=dict)
+    without: Sequence[str] = ()
 
 
 def beginning(name: str, device: str, *, scratch: bool, dtype: str = "auto") -> tuple[Checkpoint, Path]:
@@ -58,7 +60,7 @@ def train(checkpoint: Checkpoint, source: Path, data: Path, folder: Path, plan: 
     from transformers import Trainer
     from transformers.trainer_utils import get_last_checkpoint
 
-    lessons = list(records.read(data))
+    lessons = [lesson for lesson in records.read(data) if lesson.meta.shape not in plan.without]
     check_dialect(lessons, checkpoint)
     random.Random(plan.seed).shuffle(lessons)
     held = min(plan.held_out, len(lessons) // 5)

@@ -1,0 +1,58 @@
+"""Running the commands of a row, once: what is done is written down, what was cut off goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rsagent.errors import RSAgentError
+from rsagent.evaluation import Report
+from rsagent.evaluation.journal import rows_of
+from rsagent.training.ablation.arms import Arm, Words
+
+CHECKPOINT = "RSAGENT_POLICY__LOCAL__CHECKPOINT"
+Run = Callable[[Sequence[str], dict[str, str]], int]
+
+
+def command(words: Sequence[str], environment: dict[str, str]) -> int:
+    """`python -m words…`; its exit status."""
+    return subprocess.run([sys.executable, "-m", *words], env={**os.environ, **environment}, check=False).returncode  # noqa: S603
+
+
+def make(arm: Arm, evaluation: Words, run: Run = command) -> Report:
+    """Train the arm and ask what all arms are asked, unless that was done; its report.
+
+    Raises RSAgentError where a command fails, or where the folder holds a row that was made otherwise.
+    """
+    arm.folder.mkdir(parents=True, exist_ok=True)
+    if arm.trains:
+        _once(arm.folder / "trained.json", arm.trains, {}, run)
+    asked = ("rsagent.cli", "eval", "-o", str(arm.folder / "eval"), *evaluation)
+    _once(arm.folder / "asked.json", asked, {CHECKPOINT: arm.checkpoint}, run)
+    return report(arm)
+
+
+def report(arm: Arm) -> Report:
+    """What an arm's evaluation found: the run with the most turns where several were asked for."""
+    rows = rows_of(arm.folder / "eval" / "rows.jsonl")
+    return Report(tuple(list(rows.values())[-1].values()))
+
+
+def measured(arms: Sequence[Arm]) -> dict[str, Report]:
+    """The reports of the arms that are done."""
+    return {arm.name: report(arm) for arm in arms if (arm.folder / "asked.json").exists()}
+
+
+def _once(done: Path, words: Words, environment: dict[str, str], run: Run) -> None:
+    told = {"command": list(words), **environment}
+    if done.exists():
+        if json.loads(done.read_text(encoding="utf-8")) != told:
+            raise RSAgentError(f"{done.parent} was made by another command: choose another folder, or delete that one")
+        return
+    if status := run(words, environment):
+        raise RSAgentError(f"{' '.join(words)} ended with {status}; the same ablation command goes on from here")
+    done.write_text(json.dumps(told, indent=1), encoding="utf-8")
