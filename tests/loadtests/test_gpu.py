@@ -27,7 +27,7 @@ TINY = gpu.Size(
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "intermediate_size": 96,
-        "vocab_size": 8192,
+        "vocab_size": 16384,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]},
     },
     {
@@ -59,7 +59,7 @@ async def test_a_policy_is_measured_by_the_service_s_own_code(tmp_path: Path) ->
     assert all(row.rate > 0 for row in rows)
     width, inner, layers = 64, 96, 2
     layer = width * (2 * width + 2 * width // 2) + 3 * width * inner  # of attention two heads of four are shared
-    assert rows[0].flops == pytest.approx(2 * (layers * layer + 8192 * width), rel=0.01)
+    assert rows[0].flops == pytest.approx(2 * (layers * layer + 16384 * width), rel=0.01)
 
 
 @pytest.mark.parametrize("half", [True, False])

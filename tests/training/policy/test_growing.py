@@ -21,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
     """A run whose tokenizer has two words more than the small model of the tests."""
     vectors = np.random.default_rng(1).normal(size=(2, 100)).astype(np.float32)
     Lexicon(("cider", "dog"), vectors, len(scribe().tokenizer)).save(tmp_path / "words.npz")
-    grow(scribe().tokenizer, Lexicon.load(tmp_path / "words.npz"), {"cider"}, []).save_pretrained(tmp_path / "tokenizer")
+    grown = grow(scribe().tokenizer, Lexicon.load(tmp_path / "words.npz"), {"cider"}, [])
+    grown.save_pretrained(tmp_path / "tokenizer")
     export(model(), scribe().tokenizer, tmp_path / "start", "card")
     return tmp_path
 

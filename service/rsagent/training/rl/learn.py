@@ -57,7 +57,8 @@ class Learner:
         self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
 
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
-        """`plan.passes` times `plan.updates` updates, each from its share of the lessons. Figures are means over tokens."""
+        """`plan.passes` times `plan.updates` updates, each from its share of the lessons; figures are means over
+        tokens."""
         sums: defaultdict[str, float] = defaultdict(float)
         for reader in (self._reader, self._reference):
             if reader is not None:
