@@ -10,7 +10,7 @@ from tests.training.policy.stages import model, scribe
 from rsagent.policy.checkpoint import load
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.training.policy.export import export, fresh
-from rsagent.training.policy.growing import own_words, sentences, shaped, take
+from rsagent.training.policy.growing import fillers, own_words, sentences, shaped, take
 from rsagent.training.policy.lexicon import Lexicon, grow
 from rsagent.training.policy.meanings import Meaning, Spoken, plain
 from rsagent.training.world.knowledge import facts
@@ -21,8 +21,9 @@ def folder(tmp_path: Path) -> Path:
     """A run whose tokenizer has two words more than the small model of the tests."""
     vectors = np.random.default_rng(1).normal(size=(2, 100)).astype(np.float32)
     Lexicon(("cider", "dog"), vectors, len(scribe().tokenizer)).save(tmp_path / "words.npz")
-    grown = grow(scribe().tokenizer, Lexicon.load(tmp_path / "words.npz"), {"cider"}, [])
-    grown.save_pretrained(tmp_path / "tokenizer")
+    grow(scribe().tokenizer, Lexicon.load(tmp_path / "words.npz"), {"cider"}, []).save_pretrained(
+        tmp_path / "tokenizer"
+    )
     export(model(), scribe().tokenizer, tmp_path / "start", "card")
     return tmp_path
 
@@ -50,3 +51,10 @@ def test_a_grown_policy_begins_where_the_other_ended_and_serves(folder: Path) ->
     assert len(served.tokenizer.encode(" cider")) == 1
     assert served.model.lm_head.weight.shape == (len(tokens), 256)
     assert not served.model.config.tie_word_embeddings
+
+
+def test_words_that_mean_something_in_requests_are_no_fillers(tmp_path: Path) -> None:
+    assert fillers(tmp_path) == ()
+    words = ("government", "apple", "left", "red", "all")
+    Lexicon(words, np.ones((5, 100), np.float32), 10).save(tmp_path / "words.npz")
+    assert fillers(tmp_path) == ("government",)

@@ -35,6 +35,15 @@ def test_only_loose_words_are_blurred_and_only_in_training() -> None:
     assert torch.equal(meaning.eval()(new), meaning(new))
 
 
+def test_what_is_hard_is_blurred_more() -> None:
+    meaning, _ = widened()
+    meaning.regress(torch.arange(300, 500))
+    ids = torch.arange(len(meaning.base) + NEW)[None, -NEW:].repeat(200, 1)
+    clear = meaning.eval()(ids)
+    easy, hard = ((meaning.train()(ids, torch.full(ids.shape, kind)) - clear).abs().mean() for kind in (False, True))
+    assert hard > 1.5 * easy
+
+
 def test_a_plain_checkpoint_computes_the_same_and_never_says_new_words() -> None:
     meaning, model = widened()
     meaning.regress(torch.arange(300, 500))

@@ -52,3 +52,10 @@ def test_the_side_of_a_relation_stays(seed: int) -> None:
 
 def test_the_same_chance_says_the_same() -> None:
     assert paraphrase("find the cup", "name", random.Random(3)) == paraphrase("find the cup", "name", random.Random(3))
+
+
+def test_fillers_stand_in_frames_and_never_in_what_is_meant() -> None:
+    rng = random.Random(0)
+    said = [paraphrase("find the red apple", "name", rng, ["zzyzx"]) for _ in range(300)]
+    assert any("zzyzx" in text for text in said)
+    assert all("the red apple" in text.lower() for text in said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +16,25 @@ from torch.nn import functional
 from rsagent.training.policy.album import Batch
 from rsagent.training.policy.dense import GRID, IGNORE, SPELLED, bin_places, box_iou
 from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
+from rsagent.training.policy.meanings import embedded
 from rsagent.training.policy.reader import Past, causal, read, token_places
 from rsagent.training.policy.tower import Seen
 from rsagent.training.world import World
 
 
-def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Generator) -> list[list[Lesson]]:
+def ask(
+    scribe: Scribe,
+    world: World,
+    batch: Batch,
+    each: int,
+    rng: np.random.Generator,
+    fillers: Sequence[str] = (),
+) -> list[list[Lesson]]:
     """`each` lessons about every picture of a batch."""
     asked = []
     for row in range(len(batch.images)):
         scene = batch.scene(row, world.names)
-        chosen = draw(scene, world, each, rng)
+        chosen = draw(scene, world, each, rng, fillers)
         turns = rng.choice([1, 2, 3, 4, 6, 8], each, p=[0.35, 0.05, 0.05, 0.1, 0.1, 0.35])
         made = [first_lesson(scribe, scene, request, int(t)) for request, t in zip(chosen, turns, strict=True)]
         asked.append([replace(lesson, pictures=made[0].pictures) for lesson in made])  # one copy travels, not all
@@ -36,15 +44,25 @@ def ask(scribe: Scribe, world: World, batch: Batch, each: int, rng: np.random.Ge
 class Packs(torch.utils.data.IterableDataset[bytes]):
     """Pickled (batch, lessons) without end, made by a worker process: many small tensors travel badly one by one."""
 
-    def __init__(self, scribe: Scribe, world: World, each: int, seed: int, batches: Iterator[Batch]) -> None:
+    def __init__(
+        self,
+        scribe: Scribe,
+        world: World,
+        each: int,
+        seed: int,
+        batches: Iterator[Batch],
+        fillers: Sequence[str] = (),
+    ) -> None:
         self.scribe, self.world, self.each, self.seed, self.batches = scribe, world, each, seed, batches
+        self.fillers = fillers
 
     def __iter__(self) -> Iterator[bytes]:
         rng = np.random.default_rng(self.seed)
         for batch in self.batches:
-            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng)))
+            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, self.fillers)))
 
 
+DOUBT = 0.65
 READERS = (2, 3)
 """The layers whose even heads are asked to look at what is meant; the second can go by what the first one found."""
 
@@ -124,7 +142,8 @@ def answer(model: Any, scribe: Scribe, prefix: Prefix, lessons: list[list[Lesson
     )
     after = (start + torch.arange(longest - shared)).expand(3, len(lessons) * each, -1)
     watch = watched()
-    states, _ = read(language, language.embed_tokens(ids), after, causal(longest - shared, shared), past, watch=watch)
+    x = embedded(language, ids, doubtful(flat, ids, scribe.think))
+    states, _ = read(language, x, after, causal(longest - shared, shared), past, watch=watch)
     wanted = labels != IGNORE
     owner = torch.arange(len(flat))[:, None].expand_as(labels)
     looks = torch.zeros_like(wanted)
@@ -134,6 +153,14 @@ def answer(model: Any, scribe: Scribe, prefix: Prefix, lessons: list[list[Lesson
     beside = looks_beside(watch, scribe.first, cells, looks)
     astray = anchors_beside(watch, scribe.first, flat, which.repeat_interleave(each, 0), shared, looks)
     return Answered(states[wanted], labels[wanted], spots[wanted], owner[wanted], beside, astray)
+
+
+def doubtful(flat: list[Lesson], ids: Tensor, think: int) -> Tensor:
+    """bool [M, S]: the requests of a part of the lessons about facts. A policy that knows every sentence by heart never
+    asks the picture which of the things in it could be meant; with sentences that it never read it has to."""
+    before = (ids == think).cumsum(1) == 0
+    chosen = torch.tensor([lesson.kind == "reasoning" for lesson in flat]) & (torch.rand(len(flat)) < DOUBT)
+    return before & chosen[:, None]
 
 
 def anchors_beside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from rsagent.training.policy.meanings import Meaning, loose_tokens, widen
 from rsagent.training.policy.vocabulary import load_tokenizer
 from rsagent.training.synthesis.wording import missing, spellings, thoughts
 from rsagent.training.world.knowledge import CATEGORIES, facts
-from rsagent.training.world.names import entries
-from rsagent.training.world.phrasing import FRAMES
+from rsagent.training.world.names import entries, read_table
+from rsagent.training.world.phrasing import EXTREME_PHRASES, FRAMES, SIDE_PHRASES
 
+FILLERS = 4000
+RARE = 3
+SHAPES = ("other others both all each every except but two three four five six not and or of the",)
+COLOURS = read_table("colours.tsv")
 WORDNET = Path("/usr/share/wordnet")
 
 
@@ -50,6 +55,28 @@ def learn_words(folder: Path, start: Path, vectors: Path, wordnet: Path, count: 
     lexicon.save(folder / "words.npz")
     (folder / "glosses.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in glosses), encoding="utf-8")
     print(f"{len(lexicon.words)} words, {len(grown) - len(tokenizer)} tokens, {len(glosses)} glosses")
+
+
+def fillers(folder: Path) -> tuple[str, ...]:
+    """Frequent words of the run's lexicon that are said of nothing, to stand in requests and be passed over."""
+    path = folder / "words.npz"
+    if not path.exists():
+        return ()
+    told = Counter(word for text in sentences() for word in words_of([text]))
+    meaning = words_of(
+        [
+            *SHAPES,
+            *(row[1] for row in COLOURS),
+            *(
+                wording
+                for said in (SIDE_PHRASES, EXTREME_PHRASES)
+                for sides in said.values()
+                for wording in sides["train"]
+            ),
+        ]
+    )
+    words = Lexicon.load(path).words[:FILLERS]
+    return tuple(word for word in words if told[word] < RARE and word not in meaning)
 
 
 def shaped(folder: Path, tokenizer: Any) -> Any:

@@ -29,6 +29,7 @@ from rsagent.training.policy.grounding import (
     read_prefix,
     told,
 )
+from rsagent.training.policy.growing import fillers
 from rsagent.training.policy.lessons import Lesson, Scribe
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.probes import Probes
@@ -65,7 +66,7 @@ class JointPlan:
     dense: float = 0.4
     beside: float = 0.5
     astray: float = 0.3
-    recall: float = 0.5
+    recall: float = 0.8
     settle: int = 0
     seed: int = 0
     report: int = 60
@@ -95,7 +96,7 @@ class Joint:
         plan, seed, self.taken = self.plan, self.plan.seed + step, step
         self.rng = np.random.default_rng(seed)
         pages = self.train.batches(plan.batch, seed + 1, plan.crowded)
-        packs = Packs(self.scribe, self.world, plan.each, seed, pages)
+        packs = Packs(self.scribe, self.world, plan.each, seed, pages, fillers(self.folder))
         self.packs: Iterator[bytes] = iter(DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
         self.large = Album(self.folder / "album" / "large").batches(plan.batch, seed + 2)
         self.episodes = performances(self.folder / "played", plan.batch, seed + 3)
@@ -105,6 +106,10 @@ class Joint:
         share = self.plan.episodes * (0.6 if progress < 1 / 3 else 1.0)
         kind = self.rng.random()
         losses, figures = self.play() if kind < share else self.look()
+        if self.plan.recall:
+            with torch.autocast(self.plan.device, torch.bfloat16):
+                forgotten, figures["recalled"] = recall(self.model, *self.recall.batch(RECALLED, self.rng))
+            losses.append(self.plan.recall * forgotten)
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         self.taken += 1
         return figures | {"norm": self.optimiser.step(factor)}
@@ -160,9 +165,6 @@ class Joint:
                 if answered.astray is not None:
                     losses.append(self.plan.astray * answered.astray)
                     figures["astray"] = answered.astray.item()
-                if self.plan.recall:
-                    forgotten, figures["recalled"] = recall(self.model, *self.recall.batch(RECALLED, self.rng))
-                    losses.append(self.plan.recall * forgotten)
                 figures |= {key: loss.item() for key, loss in said.items()} | {"beside": answered.beside.item()}
         known = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items()]).sum()
         return [*losses, self.plan.dense * known], figures | {"dense": known.item()}

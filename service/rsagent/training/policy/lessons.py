@@ -195,14 +195,17 @@ def phrases_of(name: str) -> tuple[str, ...]:
     return next(entry.phrases for entry in entries() if entry.name == name)
 
 
-def draw(scene: Scene, world: World, count: int, rng: np.random.Generator) -> list[Request]:
-    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words."""
+def draw(
+    scene: Scene, world: World, count: int, rng: np.random.Generator, fillers: Sequence[str] = ()
+) -> list[Request]:
+    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words, `fillers`
+    among them."""
     chance = random.Random(int(rng.integers(1 << 30)))
     made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
     weights = np.array([MIX[request.kind] for request in made])
     chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
     return [
-        replace(request, text=paraphrase(request.text, request.kind, chance))
+        replace(request, text=paraphrase(request.text, request.kind, chance, fillers))
         if chance.random() < OTHERWISE
         else request
         for request in chosen

@@ -18,6 +18,8 @@ from torch.nn import functional
 NOISE = 0.35
 BARE = 0.3
 LOST = 0.06
+HARD = 0.35
+"""Of what is to be `hard`, so many words are lost."""
 RIDGE = 3.0
 
 
@@ -46,16 +48,19 @@ class Meaning(nn.Module):
         self.base.sub_((self.vectors @ self.matrix.T)[: len(self.base)])
         return float(1 - (y - x @ self.matrix.T).square().sum() / y.square().sum())
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, hard: Tensor | None = None) -> Tensor:
+        """Embeddings of `ids`; in training, where `hard` bool (as `ids`), words are blurred and lost far more often."""
         vectors, own = self.vectors[ids], (ids < len(self.base))[..., None]
         base = functional.embedding(ids.clamp_max(len(self.base) - 1), self.base) * own
         if self.training:
-            loose = self.loose[ids][..., None]
-            kept = torch.rand(3, *loose.shape)
-            spread = NOISE * vectors.norm(dim=-1, keepdim=True) / math.sqrt(vectors.shape[-1])
-            vectors = torch.where(loose, vectors + spread * torch.randn_like(vectors), vectors)
+            hard = torch.zeros_like(ids, dtype=torch.bool) if hard is None else hard & (vectors.abs().sum(-1) > 0)
+            loose = (self.loose[ids] | hard)[..., None]
+            kept, hard = torch.rand(2, *loose.shape), hard[..., None]
+            spread = torch.where(hard, 2.5 * NOISE, NOISE) * vectors.norm(dim=-1, keepdim=True)
+            blurred = vectors + spread / math.sqrt(vectors.shape[-1]) * torch.randn_like(vectors)
+            vectors = torch.where(loose, blurred, vectors)
             base = torch.where(loose & (kept[0] < BARE), 0.0, base)
-            lost = loose & (kept[1] < LOST)
+            lost = loose & (kept[1] < torch.where(hard, HARD, LOST))
             vectors, base = torch.where(lost, 0.0, vectors), torch.where(lost, 0.0, base)
         return base + vectors @ self.matrix.T
 
@@ -65,6 +70,13 @@ class Meaning(nn.Module):
         table = self.vectors @ self.matrix.T
         table[: len(self.base)] += self.base
         return table
+
+
+def embedded(language: Any, ids: Tensor, hard: Tensor) -> Tensor:
+    """Embeddings of `ids`, made `hard` where the table can do that."""
+    table = language.embed_tokens
+    found: Tensor = table(ids, hard) if isinstance(table, Meaning) else table(ids)
+    return found
 
 
 class Spoken(nn.Module):

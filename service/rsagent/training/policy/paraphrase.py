@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
 from rsagent.training.world.phrasing import FRAMES, PROPER
 
@@ -80,15 +81,15 @@ SWAPS = (
 ATTRIBUTES = tuple((re.compile(pattern), words) for pattern, words in SWAPS)
 
 
-def paraphrase(text: str, kind: str, rng: random.Random) -> str:
-    """`text` said otherwise, or as it is where nothing here fits it."""
+def paraphrase(text: str, kind: str, rng: random.Random, fillers: Sequence[str] = ()) -> str:
+    """`text` said otherwise, or as it is where nothing here fits it; `fillers`: words to be passed over."""
     if kind == "relation":
         text = _related(text, rng)
     elif kind in ("attribute", "several"):
         text = _described(text, kind, rng)
     np = meant(text)
     if np is not None and rng.random() < 0.75:
-        text = frame(rng).format(np=np)
+        text = frame(rng, fillers).format(np=np)
     return text[0].upper() + text[1:] if rng.random() < 0.3 else text
 
 
@@ -102,40 +103,42 @@ def meant(text: str) -> str | None:
     return text if text in PROPER else None
 
 
-def frame(rng: random.Random) -> str:
+def frame(rng: random.Random, fillers: Sequence[str] = ()) -> str:
     """A sentence around `{np}`: one of a few whole ones, or one put together, in half of all cases with words in it
     that mean nothing."""
     if rng.random() < 0.2:
         return rng.choice(OPENERS)
-    made = _put_together(rng)
+    made = _put_together(rng, fillers)
     while MARKS.sub("", made.lower()) in HELD_OUT:
-        made = _put_together(rng)
+        made = _put_together(rng, fillers)
     return made
 
 
-def _put_together(rng: random.Random) -> str:
+def _put_together(rng: random.Random, fillers: Sequence[str]) -> str:
     parts = [rng.choice(STARTS)] if rng.random() < 0.5 else []
     parts.append(rng.choice(VERBS))
     end = rng.choice(TAILS) if rng.random() < 0.5 else ""
     words, after = " ".join(parts).split(), end.split()
     if rng.random() < 0.5:
-        words, after = _muddled(words, rng), _muddled(after, rng)
+        words, after = _muddled(words, rng, fillers), _muddled(after, rng, fillers)
     link = ", " if after and rng.random() < 0.2 else " "
     said = f"{' '.join([*words, '{np}'])}{link if after else ''}{' '.join(after)}"
     return said + rng.choice(("", "", "", ".", "?", "!"))
 
 
-def _muddled(words: list[str], rng: random.Random) -> list[str]:
+def _muddled(words: list[str], rng: random.Random, fillers: Sequence[str]) -> list[str]:
     """Some words replaced by others without meaning, and here and there one more."""
     found = []
     for word in words:
-        found.append(_word(rng) if rng.random() < 0.4 else word)
+        found.append(_word(rng, fillers) if rng.random() < 0.4 else word)
         if rng.random() < 0.15:
-            found.append(_word(rng))
+            found.append(_word(rng, fillers))
     return found
 
 
-def _word(rng: random.Random) -> str:
+def _word(rng: random.Random, fillers: Sequence[str]) -> str:
+    if fillers and rng.random() < 0.75:
+        return rng.choice(fillers)
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(1, 3)))
 
 
