@@ -37,7 +37,7 @@ from rsagent.policy.settings import LocalPolicySettings
 from rsagent.service import load_segmenter
 from rsagent.training.chat.adapting import Part, adapt
 from rsagent.training.chat.reading import Reader
-from rsagent.training.rl import curves
+from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Scale
 from rsagent.training.rl.plan import Plan
@@ -104,6 +104,16 @@ def run(
     torch.manual_seed(seed)
     loaded = load(LocalPolicySettings(checkpoint=checkpoint, device=device))
     asyncio.run(_run(folder, loaded, locate(checkpoint), plan, vllm, names))
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="Where the merged checkpoint goes.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs that began at the same checkpoint.")],
+) -> None:
+    """Write the mean of several runs' weights as a checkpoint that serves."""
+    merging.merge(out, folders)
+    console.print(f"what serves: {out}")
 
 
 @app.command()
