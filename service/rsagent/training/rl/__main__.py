@@ -2,7 +2,7 @@
 
 \b
     # the nano policy, one CPU core
-    python -m rsagent.training.rl run runs/rl --minutes 60 --lr 5e-4 --temperature 0.8 --keep 0.6 --requests 16 --kl 0.03
+    python -m rsagent.training.rl run runs/rl --minutes 60 --lr 5e-4 --kl 0.03 --temperature 0.8 --keep 0.6
 
 \b
     # a 7B checkpoint after SFT: vLLM samples, this process trains low-rank additions
