@@ -22,7 +22,7 @@ from rsagent.policy.settings import LocalPolicySettings
 class LocalPolicy:
     """Generates turns on a thread of its own, several at once, reusing what earlier turns of an episode computed.
 
-    A turn's `logprobs` are those of the distribution at its temperature, over all tokens (of a greedy turn the model's
+    A turn's `logprobs` are those of the distribution at its temperature, all tokens (of a greedy turn: the model's
     own); its `token_ids` include the token that ended it.
     """
 

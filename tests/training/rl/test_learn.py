@@ -101,6 +101,20 @@ def test_a_batch_is_gone_over_as_often_as_the_plan_says(own: Checkpoint) -> None
     assert figures["gap"] < 1e-4  # of the first update alone
 
 
+def test_a_run_leaves_the_mean_of_the_weights_it_counted(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    learned = list(learning(own.model).values())
+    learner = Learner(reader, learned, Plan(updates=1), None)
+    learner.settle()  # none was counted: nothing changes
+    seen = []
+    for step in range(3):
+        learner.learn([Lesson(several[0], 1.0)], 1e-2, seed=step)
+        seen.append(learned[0].detach().clone())
+        learner.count()
+    learner.settle()
+    torch.testing.assert_close(learned[0].detach(), torch.stack(seen).mean(0))
+
+
 def test_staying_near_the_start_pulls_back(own: Checkpoint) -> None:
     reader, several = sampled(own)
     other = replace(own, model=copy.deepcopy(own.model))

@@ -46,7 +46,8 @@ BOUNDS = {
     "length": (-16, 0),
     "clicks": (-1, 1),
     "stop": (0, 1),
-    "no_target": (-0.5, 1),
+    "no_target": (0, 1),
+    "refusal": (-1, 0),
     "incomplete": (-1, 0),
 }
 
@@ -137,12 +138,13 @@ def test_stopping_is_right_when_the_mask_is_good(trace: Trace, worth: float) -> 
 
 
 def test_absence_is_to_be_said_of_the_absent_only() -> None:
-    def said(absent: bool, stop: StopReason) -> float:
-        return rewards.no_target(Trace(absent, stop, 1))
+    def said(absent: bool, stop: StopReason) -> tuple[float, float]:
+        ended = Trace(absent, stop, 1)
+        return rewards.no_target(ended), rewards.refusal(ended)
 
-    assert said(True, StopReason.NO_TARGET) == 1.0
-    assert said(False, StopReason.NO_TARGET) == -0.5
-    assert said(True, StopReason.FINISHED) == said(False, StopReason.FINISHED) == 0.0
+    assert said(True, StopReason.NO_TARGET) == (1.0, 0.0)
+    assert said(False, StopReason.NO_TARGET) == (0.0, -1.0)
+    assert said(True, StopReason.FINISHED) == said(False, StopReason.FINISHED) == (0.0, 0.0)
 
 
 def test_an_answer_is_to_be_submitted() -> None:

@@ -2,12 +2,12 @@
 
 \b
     # the nano policy, one CPU core
-    python -m rsagent.training.rl run runs/rl --minutes 60 --lr 3e-5
+    python -m rsagent.training.rl run runs/rl --minutes 60 --lr 5e-4 --kl 0.03 --temperature 0.8 --keep 0.6
 
 \b
     # a 7B checkpoint after SFT: vLLM samples, this process trains low-rank additions
     VLLM_SERVER_DEV_MODE=1 vllm serve runs/sft/export --port 8001 --enable-prompt-tokens-details \\
-        --limit-mm-per-prompt '{"image": 17, "video": 0}'
+        --limit-mm-per-prompt '{"image": 17, "video": 0}' --logprobs-mode processed_logprobs
     python -m rsagent.training.rl run runs/rl --checkpoint runs/sft/export --vllm http://127.0.0.1:8001/v1 \\
         --part lora --lr 1e-5 --kl 1e-3 --requests 32 --group 8 --rows 1
 
@@ -37,7 +37,7 @@ from rsagent.policy.settings import LocalPolicySettings
 from rsagent.service import load_segmenter
 from rsagent.training.chat.adapting import Part, adapt
 from rsagent.training.chat.reading import Reader
-from rsagent.training.rl import curves
+from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Scale
 from rsagent.training.rl.plan import Plan
@@ -70,7 +70,7 @@ def run(
         float, typer.Option(help="Share of the episodes to learn from: those farthest from their group.")
     ] = 1.0,
     rows: Annotated[int, typer.Option(help="Episodes read at once in training: memory, not result.")] = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate: 1e-6 for a whole 7B, 1e-5 for lora, 3e-5 for nano.")] = 1e-6,
+    lr: Annotated[float, typer.Option(help="Learning rate: 1e-6 for a whole 7B, 1e-5 for lora, 5e-4 for nano.")] = 1e-6,
     kl: Annotated[float, typer.Option(help="Weight of the divergence from the starting weights.")] = 0.0,
     clip: Annotated[tuple[float, float], typer.Option(help="How far a token's chance may move: down, up.")] = (
         0.2,
@@ -104,6 +104,16 @@ def run(
     torch.manual_seed(seed)
     loaded = load(LocalPolicySettings(checkpoint=checkpoint, device=device))
     asyncio.run(_run(folder, loaded, locate(checkpoint), plan, vllm, names))
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="Where the merged checkpoint goes.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs that began at the same checkpoint.")],
+) -> None:
+    """Write the mean of several runs' weights as a checkpoint that serves."""
+    merging.merge(out, folders)
+    console.print(f"what serves: {out}")
 
 
 @app.command()

@@ -55,10 +55,26 @@ class Learner:
         self._reader, self._reference, self._plan = reader, reference, plan
         self._parameters = list(parameters)
         self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
+        self.mean: list[Tensor] = []
+        self.counted = 0
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Let the weights as they are now enter their mean."""
+        self.counted += 1
+        if not self.mean:
+            self.mean = [parameter.detach().clone() for parameter in self._parameters]
+        for mean, parameter in zip(self.mean, self._parameters, strict=True):
+            mean.lerp_(parameter, 1 / self.counted)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take the mean of the weights that were counted, where some were."""
+        for mean, parameter in zip(self.mean, self._parameters, strict=False):
+            parameter.copy_(mean)
 
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
-        """`plan.passes` times `plan.updates` updates, each from its share of the lessons; figures are means over
-        tokens."""
+        """`plan.passes` times `plan.updates` updates, each from its share of the lessons; means over tokens."""
         sums: defaultdict[str, float] = defaultdict(float)
         for reader in (self._reader, self._reference):
             if reader is not None:

@@ -19,7 +19,9 @@ class Plan:
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
     distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
-    on. The run ends after `steps`, or after `minutes` of its own time.
+    on; what a run leaves is the mean of the weights after each step from `mean` of the run on, for single steps
+    follow few groups and wander about where all of them lead. The run ends after `steps`, or after
+    `minutes` of its own time.
     """
 
     steps: int = 1000
@@ -35,6 +37,7 @@ class Plan:
     lr: float = 1e-6
     warm: int = 5
     hold: float = 0.5
+    mean: float = 0.5
     clip: Clip = field(default_factory=Clip)
     scale: Scale = "none"
     kl: float = 0.0

@@ -20,8 +20,8 @@ SIZES = ((448, 448), (384, 512), (512, 384))
 OTHERWISE = 0.5
 """Share of requests that are said in other words, as when the policy was first trained."""
 ASKED: tuple[Kind, ...] = (*KINDS, "absent", "absent")
-"""The kinds to learn from. Absent targets come thrice: a wrong refusal costs more than a right one gains (`no_target`
-and the IoU that trying might have had), and where one request in six is absent the policy learns to refuse nothing."""
+"""The kinds to learn from. Absent targets come thrice: where one request in six is absent the policy learns to refuse
+nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
