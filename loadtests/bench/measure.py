@@ -64,15 +64,15 @@ async def throughput(
     contenders: Mapping[str, Contender],
     work: Callable[[], Mapping[str, Work]],
     rounds: int,
-    warm: Work | None,
+    warm: Mapping[str, Work],
     tell: Tell,
 ) -> Throughput:
-    """`work` says what each contender plays in a round; `warm` is played by each before the first."""
+    """`work` says what each contender plays in a round, `warm` what before the first, with as many clients: whoever has
+    the first batches of a size pays for what the engines make for that size."""
     played: dict[str, list[Played]] = {name: [] for name in contenders}
     for name, contender in contenders.items():
-        if warm is not None:
-            tell(f"warming {name}")
-            await contender.play(warm)
+        tell(f"warming {name}")
+        await contender.play(warm[name])
     for number, order in enumerate(palindrome(list(contenders), rounds), 1):
         tasks = work()
         for name in order:
@@ -103,7 +103,8 @@ async def compared(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> tu
             CROWD: loop,
             SERIAL: loop,
         }
-        warm = Work(numbers.take(2, 4), 2)
+        crowded = {name: Work(numbers.take(scale.clients, 4), scale.clients) for name in (SERVICE, LIMIT)}
+        warm = crowded | {CROWD: Work(numbers.take(2, 4), 2), SERIAL: Work(numbers.take(1, 4), 1)}
         found = await throughput(contenders, work, scale.rounds, warm, tell)
         grown = [await growth(contenders[SERVICE], SERVICE, numbers, scale.growth, scale.clients, tell)]
         if scale.growth_limit:
@@ -130,7 +131,8 @@ async def large(hall: Hall, numbers: Numbers, scale: Scale, tell: Tell) -> tuple
             LIMIT: await stack.enter_async_context(hall.worker("replay")),
             SERIAL: await stack.enter_async_context(hall.worker("loop")),
         }
-        found = await throughput(contenders, work, scale.large_rounds, Work(numbers.take(1, 2), 1), tell)
+        warm = dict.fromkeys(contenders, Work(numbers.take(1, 2), 1))
+        found = await throughput(contenders, work, scale.large_rounds, warm, tell)
         growing = await growth(contenders[SERVICE], LARGE, numbers, scale.large_growth, scale.clients, tell, (2, 8))
         return found, growing
 

@@ -29,13 +29,13 @@ class Player:
 async def test_rounds_go_forth_and_back() -> None:
     log: list[tuple[str, Work]] = []
     players = {name: Player(name, log) for name in (SERVICE, LIMIT, SERIAL)}
-    warm = Work((0,), 1)
     asked = iter(range(1, 10))
 
     def work() -> dict[str, Work]:
         number = next(asked)
         return {name: Work((number,), 1) for name in players}
 
+    warm = dict.fromkeys(players, Work((0,), 1))
     found = await throughput(players, work, 2, warm, lambda _: None)
     names = [SERVICE, LIMIT, SERIAL]
     assert [name for name, _ in log] == [*names, *names, *names[::-1]]
