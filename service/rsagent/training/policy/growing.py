@@ -63,18 +63,11 @@ def fillers(folder: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     told = Counter(word for text in sentences() for word in words_of([text]))
+    sides = [side for said in (SIDE_PHRASES, EXTREME_PHRASES) for side in said.values()]
     meaning = words_of(
-        [
-            *SHAPES,
-            *(row[1] for row in COLOURS),
-            *(
-                wording
-                for said in (SIDE_PHRASES, EXTREME_PHRASES)
-                for sides in said.values()
-                for wording in sides["train"]
-            ),
-        ]
+        [*SHAPES, *(row[1] for row in COLOURS), *(wording for side in sides for wording in side["train"])]
     )
+    meaning |= words_of(phrase for entry in entries() for phrase in entry.phrases)
     words = Lexicon.load(path).words[:FILLERS]
     return tuple(word for word in words if told[word] < RARE and word not in meaning)
 
