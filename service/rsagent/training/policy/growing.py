@@ -63,18 +63,9 @@ def fillers(folder: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     told = Counter(word for text in sentences() for word in words_of([text]))
-    meaning = words_of(
-        [
-            *SHAPES,
-            *(row[1] for row in COLOURS),
-            *(
-                wording
-                for said in (SIDE_PHRASES, EXTREME_PHRASES)
-                for sides in said.values()
-                for wording in sides["train"]
-            ),
-        ]
-    )
+    sides = [wording for some in (*SIDE_PHRASES.values(), *EXTREME_PHRASES.values()) for wording in some["train"]]
+    names = [phrase for entry in entries() for phrase in entry.phrases]
+    meaning = words_of([*SHAPES, *names, *sides, *(row[1] for row in COLOURS)])
     words = Lexicon.load(path).words[:FILLERS]
     return tuple(word for word in words if told[word] < RARE and word not in meaning)
 
