@@ -223,23 +223,16 @@ def segmenter(
     to masks of a megapixel) and `batch` at once."""
     image = picture()
     embedding = core.encode(image)
-    one, many = [(embedding, PROMPT)], [(embedding, PROMPT)] * batch
     pixels = torch.rand(batch, 3, core.side, core.side, device=device)
+    measures: list[tuple[str, int, Callable[[], object], str, float | None]] = [
+        ("encoded, one at a time", 1, lambda: core.encode(image), "images", encoding),
+        (f"encoder alone, {batch} at once", batch, lambda: core.features(pixels), "images", encoding),
+        ("decoded, one at a time", 1, lambda: core.decode([(embedding, PROMPT)]), "prompts", decoding),
+        (f"decoded, {batch} at once", batch, lambda: core.decode([(embedding, PROMPT)] * batch), "prompts", decoding),
+    ]
     return [
-        Row(f"{name}: encoded, one at a time", rate(lambda: core.encode(image), device, seconds), "images", encoding),
-        Row(
-            f"{name}: encoder alone, {batch} at once",
-            batch * rate(lambda: core.features(pixels), device, seconds),
-            "images",
-            encoding,
-        ),
-        Row(f"{name}: decoded, one at a time", rate(lambda: core.decode(one), device, seconds), "prompts", decoding),
-        Row(
-            f"{name}: decoded, {batch} at once",
-            batch * rate(lambda: core.decode(many), device, seconds),
-            "prompts",
-            decoding,
-        ),
+        Row(f"{name}: {what}", count * rate(work, device, seconds), unit, flops)
+        for what, count, work, unit, flops in measures
     ]
 
 

@@ -13,9 +13,8 @@ class Account:
 
     `encodes` and `decodes` are the segmenter's; `images` those that the policy is shown, each counted once an episode,
     and `images_sent` how often one was handed to it; `pictures_sent` how often a picture went to a replica of the
-    segmenter. `prompt_tokens` are those of all turns' prompts, `cached_tokens`
-    those of them that were not computed again; `conversation_tokens` are the prompts of last turns: every token of
-    an episode's conversation, once.
+    segmenter. `prompt_tokens` are those of all turns' prompts, `cached_tokens` those of them that were not computed
+    again; `conversation_tokens` are the prompts of last turns: every token of an episode's conversation, once.
     """
 
     episodes: int = 0

@@ -133,9 +133,8 @@ class Bench:
             found = replace(found, turn=statistics.median(results.orchestrator.turn_ms) / 1000)
         unit = f"an engine, or a replica, of {report.machine()['cpu']}"
         rounds = results.throughput.rounds[measure.SERVICE]
-        machine = Fleet(
-            machine=os.cpu_count() or 1
-        )  # no part of it had a core to itself while the service was measured
+        # No part had a core to itself while the service was measured.
+        machine = Fleet(machine=os.cpu_count() or 1)
         return replace(results, capacity=costs.measurement(unit, found, machine, rounds))
 
     async def _replicas(self, results: Results) -> Results:

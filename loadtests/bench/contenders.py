@@ -87,21 +87,20 @@ class Service:
     async def play(self, work: Work) -> Played:
         """See `Contender.play`."""
         recordings = await asyncio.to_thread(self._library.several, work.numbers)
-        before, sent, pictures = self._meter.read(), await self.uploads(), await self.pictures()
+        before, earlier = self._meter.read(), await self.metrics()
         seconds, asked = await clients.load(self.url, recordings, work.clients)
         account = Account.total(of_answer(each.answer) for each in asked)
-        account = replace(account, images_sent=round(await self.uploads() - sent))
-        account = replace(account, pictures_sent=round(await self.pictures() - pictures))
+        later = await self.metrics()
+
+        def counted(*names: str) -> int:
+            return round(sum(later.get(name, 0.0) - earlier.get(name, 0.0) for name in names))
+
+        account = replace(
+            account,
+            images_sent=counted("bench_vision_encodes", "bench_uploads"),  # computed here, or sent to a server
+            pictures_sent=counted("bench_segmenter_uploads"),
+        )
         return Played(seconds, self._meter.by_role(before), account, tuple(asked))
-
-    async def uploads(self) -> float:
-        """How often a view was computed by, or sent to, the policy's engine so far."""
-        seen = await self.metrics()
-        return seen.get("bench_vision_encodes", 0.0) + seen.get("bench_uploads", 0.0)
-
-    async def pictures(self) -> float:
-        """How often a picture was sent to a replica of the segmenter so far; never, where it is in the process."""
-        return (await self.metrics()).get("bench_segmenter_uploads", 0.0)
 
     async def metrics(self) -> Mapping[str, float]:
         """Every sample by its name and labels."""

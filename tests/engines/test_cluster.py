@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.engines.test_serve import family, started
+from tests.segmenter.serve.running import commands
 
 from rsagent import examples
 from rsagent.segmenter.serve import environment
@@ -44,13 +45,10 @@ def node(*words: str, environ: dict[str, str]) -> Iterator[int]:
         process.wait(60)
 
 
-def titles(pid: int) -> list[str]:
-    """What the process and all that it started are called."""
-    found = []
-    for each in family(pid):
-        with suppress(OSError):  # it has ended
-            found.append(Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
+def replicas(pid: int) -> int:
+    """How many replicas run among what the process started."""
+    running = commands()
+    return sum(running.get(each, "").startswith(REPLICA) for each in family(pid))
 
 
 def until_it_listens(port: int) -> None:
@@ -91,4 +89,4 @@ def test_replicas_on_two_nodes_answer_a_service_that_joined_their_cluster(tmp_pa
                 assert answer.status_code == 200, answer.text
                 assert answer.json()["stop_reason"] not in ("engine_error", "deadline")
                 assert answer.json()["usage"]["image_encodes"] >= 1
-        assert [sum(title.startswith(REPLICA) for title in titles(pid)) for pid in nodes] == [1, 1]
+        assert [replicas(pid) for pid in nodes] == [1, 1]

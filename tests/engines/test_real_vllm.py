@@ -10,8 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
-from pathlib import Path
+from contextlib import aclosing
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ import pytest_asyncio
 from PIL import Image
 from tests.engines.wire import Counting, EngineCounts
 from tests.policy.tiny import picture
+from tests.segmenter.serve.running import commands
 
 from rsagent import examples, settings
 from rsagent.agent import dialects
@@ -124,18 +124,9 @@ async def until(condition: Callable[[EngineCounts], bool], base_url: str) -> Eng
 
 async def test_the_engine_computes_in_its_own_process(found: OpenAIPolicySettings) -> None:
     """A worker beside it would ask shared memory for news without a pause."""
-    titles = running_titles()
+    titles = commands().values()
     assert any(title.startswith("VLLM::EngineCore") for title in titles)
     assert not any(title.startswith("VLLM::Worker") for title in titles)
-
-
-def running_titles() -> list[str]:
-    """The command line of every process."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has ended
-            found.append(path.read_bytes().decode(errors="replace"))
-    return found
 
 
 async def test_greedy_episodes_equal_the_in_process_ones(

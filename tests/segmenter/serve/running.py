@@ -69,20 +69,20 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 def members(folder: str) -> set[tuple[str, int]]:
     """Name and id of each process in the session of the one that was told `folder`: Ray's daemons and workers."""
-    heads = [pid for pid, words in _commands().items() if "rsagent.segmenter.serve.head" in words and folder in words]
-    sessions = {_session(pid) for pid in heads if "keeper.py" not in _commands().get(pid, "")}
-    return {(Path(words.split()[0]).name, pid) for pid, words in _commands().items() if _session(pid) in sessions}
+    heads = [pid for pid, words in commands().items() if "rsagent.segmenter.serve.head" in words and folder in words]
+    sessions = {_session(pid) for pid in heads if "keeper.py" not in commands().get(pid, "")}
+    return {(Path(words.split()[0]).name, pid) for pid, words in commands().items() if _session(pid) in sessions}
 
 
 def until_gone(processes: set[tuple[str, int]]) -> None:
     """Wait until all have ended; one whose parent does not ask for its status counts as ended."""
     end = time.monotonic() + 60
-    while left := {name for name, pid in processes if pid in _commands()}:
+    while left := {name for name, pid in processes if pid in commands()}:
         assert time.monotonic() < end, f"still there: {left}"
         time.sleep(0.1)
 
 
-def _commands() -> dict[int, str]:
+def commands() -> dict[int, str]:
     """The command line of every process that has one."""
     found: dict[int, str] = {}
     for process in Path("/proc").iterdir():
