@@ -66,9 +66,9 @@ boxes with the truth, each word and coordinate given the right ones before it.
 GROWN = """
 ## English words
 
-At last words were added (`words`, `joint --grow`, {minutes:.0f} minutes), each a token of its own: more than half of
-the parameters are the table of those words and a head that has learned not to say them. Their embeddings are a linear map
-of GloVe vectors, which is learned while the vectors are not, so that words never met lie where their neighbours lie.
+At last words were added (`words`, `joint --grow`, {minutes:.0f} minutes), each a token of its own: more than half
+of the parameters are the table of those words and a head that has learned not to say them. Their embeddings are a
+linear map of GloVe vectors, learned while the vectors are not, so that words never met lie where their neighbours lie.
 WordNet's glosses of the names were read as well.
 
 Word vectors: GloVe (Pennington, Socher, Manning 2014; public domain, PDDL 1.0), from the npm package
