@@ -45,7 +45,7 @@ FORCING = "loadtests.bench.forcing_vllm:Forcing"
 
 
 def settings_of(profile: Profile, scale: Scale, replicas: int = 1) -> Settings:
-    """The service's settings, which are the limit's, too: room for all clients at once, in its door and its engines'
+    """The service's settings, which are the limit's, too: room for all clients at once, in its door and its policy's
     batches, and all else as it comes."""
     inflight = max(scale.clients, scale.idle + scale.clients)
     return root.load(
@@ -56,7 +56,7 @@ def settings_of(profile: Profile, scale: Scale, replicas: int = 1) -> Settings:
             "local": {"max_batch": scale.clients},
             "vllm": {"arguments": ("--logits-processors", FORCING)},
         },
-        segmenter={"max_batch": scale.clients, "ray": {"replicas": replicas}},
+        segmenter={"ray": {"replicas": replicas}},
     )
 
 

@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from loadtests.bench import forcing
 from loadtests.bench.plan import Plan, engines
 from loadtests.bench.recording import Library
+from rsagent.allocator import keep_memory
 from rsagent.api.app import create_app
 from rsagent.api.server import Server
 from rsagent.deadline import Deadline
@@ -147,6 +148,7 @@ def main(
     instant: Annotated[bool, typer.Option("--instant", help="Engines that answer at once.")] = False,
 ) -> None:
     """Serve until stdin ends, which it does with whoever started this; the address goes to stdout."""
+    keep_memory()  # as the command line does
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     asyncio.run(_serve(Plan.read(plan), instant))
 

@@ -22,6 +22,7 @@ from loadtests.bench.loop import Clicker, Loop, Served, Speaker, Transformers
 from loadtests.bench.plan import Plan, engines, segmenter_of
 from loadtests.bench.recording import Library, Recording
 from rsagent.agent import dialects
+from rsagent.allocator import keep_memory
 from rsagent.engines.command import MODEL
 from rsagent.policy.checkpoint import load
 from rsagent.policy.protocol import ViewSpec
@@ -122,4 +123,5 @@ async def work(role: str, plan: Plan) -> None:
 
 
 if __name__ == "__main__":
+    keep_memory()  # as the service does: what the C library keeps is no merit of anyone's design
     asyncio.run(work(sys.argv[1], Plan.read(Path(sys.argv[2]))))

@@ -149,7 +149,7 @@ class SegmenterSettings(_Component):
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="what its transformers compute in")
     workers: int = Field(2, ge=1, description="threads that run the model, each on a core of its own")
     cache_bytes: int = Field(256 * MIB, ge=0, description="image embeddings kept, in bytes")
-    max_batch: int = Field(8, ge=1, description="prompts decoded at once")
+    max_batch: int | None = Field(None, ge=1, description="prompts decoded at once; by itself 4 on a CPU, 16 on a GPU")
     queue: int = Field(64, ge=1, description="prompts that may wait; beyond it: Overloaded")
 
     @model_validator(mode="before")

@@ -189,7 +189,6 @@ def test_values_change_the_pool_and_nothing_else_of_it() -> None:
         "variant": "vit_b",
         "path": "/models/sam.pth",
         "cache_bytes": 1073741824,
-        "max_batch": 8,
         "queue": 64,
     }
     assert deployment["name"] == "Segmenter"

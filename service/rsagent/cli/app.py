@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rsagent.allocator import keep_memory
 from rsagent.cli import eval_options
 from rsagent.errors import RSAgentError
 
@@ -204,6 +205,7 @@ def key(
 
 def main(command: Callable[[], object] | None = None) -> None:
     """Run `command`, `rsagent` itself if none is given; an error of ours is one line on stderr and exit status 1."""
+    keep_memory()
     try:
         (command or app)()
     except RSAgentError as error:

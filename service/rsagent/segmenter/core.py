@@ -80,6 +80,11 @@ class SamCore:
         with torch.inference_mode():
             self._positions = model.prompt_encoder.get_dense_pe()
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
     @torch.inference_mode()
     def encode(self, image: Image) -> Embedding:
         """Embed a uint8 RGB image [H, W, 3], prepared exactly as `SamPredictor.set_image` does."""

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from rsagent.deadline import Deadline
 from rsagent.segmenter.calls import Calls
 from rsagent.segmenter.core import Decoded, Embedding, SamCore
@@ -17,6 +19,11 @@ from rsagent.segmenter.workers import Workers
 from rsagent.settings import SegmenterSettings
 
 MIB = 1024 * 1024
+
+
+def full_batch(device: torch.device) -> int:
+    """Prompts beyond which a batch gains nothing: on a CPU the last of many would only keep the first waiting."""
+    return 4 if device.type == "cpu" else 16
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,14 @@ class SegmenterPool:
     def load(cls, settings: SegmenterSettings) -> SegmenterPool:
         """The pool that the settings name. Reads weights: call it off the event loop. Raises CheckpointError and
         NotConfigured."""
+        half = settings.dtype == "bfloat16"
+        core = load(settings.variant, settings.path, settings.sha256, settings.device, half=half)
         return cls(
-            load(settings.variant, settings.path, settings.sha256, settings.device, half=settings.dtype == "bfloat16"),
+            core,
             settings.variant,
             workers=settings.workers,
             cache_bytes=settings.cache_bytes,
-            max_batch=settings.max_batch,
+            max_batch=settings.max_batch or full_batch(core.device),
             queue=settings.queue,
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rsagent import allocator
+
 MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest message between a client and a replica; gRPC's own 4 MiB are less than a packed mask of 34 megapixels."""
 
@@ -14,6 +16,7 @@ REPLICA = {
     **SERVE,
     # Each model computes on one core: replicas side by side lose more by sharing cores than they gain.
     "OMP_NUM_THREADS": "1",
+    **allocator.ENVIRONMENT,
 }
 
 CLIENT = {

@@ -144,7 +144,7 @@ async def _run(
         sampler = Served(vllm, checkpoint, model, source, folder / "served")
         await sampler.renew()
     reference = None if start is None else _reference(start, plan, sampler)
-    roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes), "max_batch": 16})
+    roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
     pool = Pool(World("train", names=names), plan.seed, kinds=ASKED)
     held_out = Pool(World("val", names=names))
