@@ -32,7 +32,7 @@ class Machine:
     fails: str = ""
     ran: list[list[str]] = field(default_factory=list)
 
-    def __call__(self, words: Sequence[str], environment: dict[str, str]) -> int:
+    def __call__(self, words: Sequence[str], environment: dict[str, str], log: Path) -> int:
         self.ran.append(list(words))
         if self.fails and self.fails in " ".join(words):
             return 1
@@ -71,6 +71,24 @@ def test_a_row_that_fails_is_told_and_made_the_next_time(tmp_path: Path) -> None
     machine.fails = ""
     command.fill(tmp_path, rows, ("--count", "2"), machine)
     assert "| -5.0 (" in (tmp_path / "ablation.md").read_text(encoding="utf-8").splitlines()[-1]
+
+
+def test_rows_are_made_at_once_but_none_before_what_it_starts_from(tmp_path: Path) -> None:
+    rows = arms(Setting(tmp_path, base="base", trajectories=tmp_path, rewards=("iou", "stop")))
+    machine = Machine(dict.fromkeys([row.checkpoint for row in rows], 0.5))
+    command.fill(tmp_path, rows, ("--count", "2"), machine, at_once=4)
+    ran = [" ".join(words) for words in machine.ran]
+    start = next(place for place, words in enumerate(ran) if "sft/run" in words)
+    assert [place for place, words in enumerate(ran) if ".rl run" in words and place < start] == []
+    assert json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8")).keys() == {row.name for row in rows}
+
+
+def test_a_row_whose_start_failed_fails_with_it(tmp_path: Path) -> None:
+    rows = arms(Setting(tmp_path, base="base", trajectories=tmp_path))
+    machine = Machine(dict.fromkeys([row.checkpoint for row in rows], 0.5), fails=str(tmp_path / "sft" / "run"))
+    with pytest.raises(RSAgentError, match="SFT \\+ RL"):
+        command.fill(tmp_path, rows, ("--count", "2"), machine, at_once=2)
+    assert not any(words[1] == "run" for words in machine.ran)
 
 
 def test_what_no_reward_is_called_is_refused(tmp_path: Path) -> None:

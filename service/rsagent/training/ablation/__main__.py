@@ -20,6 +20,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from rich.console import Console
 
 from rsagent.cli.app import main as told
 from rsagent.errors import RSAgentError
+from rsagent.evaluation import Report
 from rsagent.training.ablation import driving, table
 from rsagent.training.ablation.arms import Arm, Setting, Words, arms
 from rsagent.training.rl.rewards import REWARDS
@@ -48,6 +50,7 @@ def main(
     rewards: Annotated[str, typer.Option(help="Rewards to leave out, one a row, with commas; '' for none.")] = ",".join(
         REWARDS
     ),
+    at_once: Annotated[int, typer.Option(help="Rows made at once; each then writes a log.txt in its folder.")] = 1,
     ask: Annotated[str, typer.Option(help="Words for rsagent eval.")] = "--count 180 --turns 8",
 ) -> None:
     chosen = tuple(word.strip() for word in rewards.split(",") if word.strip())
@@ -58,20 +61,34 @@ def main(
         rows = arms(Setting(folder, sft, base, trajectories, tuple(shlex.split(tune)), budget, chosen))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    fill(folder, rows, tuple(shlex.split(ask)))
+    fill(folder, rows, tuple(shlex.split(ask)), driving.command if at_once == 1 else driving.logged, at_once)
 
 
-def fill(folder: Path, rows: Sequence[Arm], evaluation: Words, run: driving.Run = driving.command) -> None:
-    """Make row after row, and write the table anew after each; a row that fails leaves the others to be made."""
+def fill(
+    folder: Path, rows: Sequence[Arm], evaluation: Words, run: driving.Run = driving.command, at_once: int = 1
+) -> None:
+    """Make the rows, so many at once, and write the table anew after each; one that fails leaves the others to be made,
+    but for those that start from what it makes."""
     failed: list[str] = []
-    for arm in rows:
+    made: dict[str, Future[Report]] = {}
+
+    def row(arm: Arm, starts: Sequence[Future[Report]]) -> Report:
+        for start in starts:
+            start.result()
         console.rule(arm.name)
-        try:
-            driving.make(arm, evaluation, run)
-        except RSAgentError as error:
-            failed.append(f"{arm.name}: {error}")
-            console.print(f"[red]{error}[/]", soft_wrap=True)
-        write(folder, rows)
+        return driving.make(arm, evaluation, run)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for arm in rows:
+            made[arm.name] = pool.submit(row, arm, [made[one.name] for one in driving.starts(arm, rows)])
+        names = {future: name for name, future in made.items()}
+        for future in as_completed(names):
+            if error := future.exception():
+                if not isinstance(error, RSAgentError):
+                    raise error
+                failed.append(f"{names[future]}: {error}")
+                console.print(f"[red]{error}[/]", soft_wrap=True)
+            write(folder, rows)
     console.print(f"{folder / 'ablation.md'}, {folder / 'ablation.json'}", soft_wrap=True)
     if failed:
         raise RSAgentError("; ".join(failed))

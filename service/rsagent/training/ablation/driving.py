@@ -15,12 +15,20 @@ from rsagent.evaluation.journal import rows_of
 from rsagent.training.ablation.arms import Arm, Words
 
 CHECKPOINT = "RSAGENT_POLICY__LOCAL__CHECKPOINT"
-Run = Callable[[Sequence[str], dict[str, str]], int]
+Run = Callable[[Sequence[str], dict[str, str], Path], int]
 
 
-def command(words: Sequence[str], environment: dict[str, str]) -> int:
-    """`python -m words…`; its exit status."""
+def command(words: Sequence[str], environment: dict[str, str], _: Path) -> int:
+    """`python -m words…`, to be watched; its exit status."""
     return subprocess.run([sys.executable, "-m", *words], env={**os.environ, **environment}, check=False).returncode  # noqa: S603
+
+
+def logged(words: Sequence[str], environment: dict[str, str], log: Path) -> int:
+    """The same, with all that it says in a file: for several at once."""
+    with log.open("ab") as out:
+        words = [sys.executable, "-m", *words]
+        env = {**os.environ, **environment}
+        return subprocess.run(words, env=env, stdout=out, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
 
 
 def make(arm: Arm, evaluation: Words, run: Run = command) -> Report:
@@ -34,6 +42,11 @@ def make(arm: Arm, evaluation: Words, run: Run = command) -> Report:
     asked = ("rsagent.cli", "eval", "-o", str(arm.folder / "eval"), *evaluation)
     _once(arm.folder / "asked.json", asked, {CHECKPOINT: arm.checkpoint}, run)
     return report(arm)
+
+
+def starts(arm: Arm, arms: Sequence[Arm]) -> list[Arm]:
+    """Those whose checkpoint is made first because this one trains it further."""
+    return [one for one in arms if one.trains and one is not arm and one.checkpoint in arm.trains]
 
 
 def report(arm: Arm) -> Report:
@@ -53,6 +66,6 @@ def _once(done: Path, words: Words, environment: dict[str, str], run: Run) -> No
         if json.loads(done.read_text(encoding="utf-8")) != told:
             raise RSAgentError(f"{done.parent} was made by another command: choose another folder, or delete that one")
         return
-    if status := run(words, environment):
+    if status := run(words, environment, done.parent / "log.txt"):
         raise RSAgentError(f"{' '.join(words)} ended with {status}; the same ablation command goes on from here")
     done.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -79,6 +79,7 @@ def run(
     scale: Annotated[
         str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
     ] = "none",
+    otherwise: Annotated[float, typer.Option(help="Share of requests said in other words than the world's.")] = 0.5,
     part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
@@ -97,8 +98,9 @@ def run(
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
         steps, minutes, requests, group, turns, temperature, updates, passes, keep, rows, lr,
-        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, part=_one_of(Part, part, "part"),
-        rank=rank, seed=seed, save=save, watch=watch, watched=watched, weights=_table(weight or [], without or []),
+        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
+        part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
+        weights=_table(weight or [], without or []),
     )  # fmt: skip
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -146,7 +148,7 @@ async def _run(
     reference = None if start is None else _reference(start, plan, sampler)
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
-    pool = Pool(World("train", names=names), plan.seed, kinds=ASKED)
+    pool = Pool(World("train", names=names), plan.seed, kinds=ASKED, otherwise=plan.otherwise)
     held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
     try:

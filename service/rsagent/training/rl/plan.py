@@ -20,8 +20,8 @@ class Plan:
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
     distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
     on; what a run leaves is the mean of the weights after each step from `mean` of the run on, for single steps
-    follow few groups and wander about where all of them lead. The run ends after `steps`, or after
-    `minutes` of its own time.
+    follow few groups and wander about where all of them lead. `otherwise` is the share of requests that are said in
+    other words. The run ends after `steps`, or after `minutes` of its own time.
     """
 
     steps: int = 1000
@@ -42,6 +42,7 @@ class Plan:
     scale: Scale = "none"
     kl: float = 0.0
     max_norm: float = 1.0
+    otherwise: float = 0.5
     part: Part = "language"
     rank: int = 16
     seed: int = 0

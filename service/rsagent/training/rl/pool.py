@@ -17,8 +17,6 @@ from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
 SIZES = ((448, 448), (384, 512), (512, 384))
 """Height and width of the pictures, in turn: those of the evaluation, twice what the nano policy sees at once."""
-OTHERWISE = 0.5
-"""Share of requests that are said in other words, as when the policy was first trained."""
 ASKED: tuple[Kind, ...] = (*KINDS, "absent", "absent")
 """The kinds to learn from. Absent targets come thrice: where one request in six is absent the policy learns to refuse
 nothing."""
@@ -39,13 +37,15 @@ class Item:
 class Pool:
     """Requests about collages of 2–6 objects whose longer side is `side` of the picture's shorter one.
 
-    The same for the same seed: a run that is resumed asks what it would have asked.
+    The same for the same seed: a run that is resumed asks what it would have asked. Of the requests `otherwise` is the
+    share that is said in other words: half, as when the policy was first trained.
     """
 
     world: World
     seed: int = 0
     side: tuple[float, float] = (0.12, 0.5)
     kinds: tuple[Kind, ...] = KINDS
+    otherwise: float = 0.5
 
     def items(self, batch: int, size: int) -> list[Item]:
         """Batch number `batch`, of `size` requests, the kinds in turn, each about a scene of its own."""
@@ -62,13 +62,13 @@ class Pool:
         """A request of that kind about the next scene that allows one."""
         for scene in scenes:
             if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice="train"):
-                return _item(scene, made[0])
+                return _item(scene, made[0], self.otherwise)
         raise AssertionError("scenes never end")
 
 
-def _item(scene: Scene, request: Request) -> Item:
+def _item(scene: Scene, request: Request, otherwise: float) -> Item:
     chance = random.Random(scene.seed)
-    text = paraphrase(request.text, request.kind, chance) if chance.random() < OTHERWISE else request.text
+    text = paraphrase(request.text, request.kind, chance) if chance.random() < otherwise else request.text
     truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
     for index in request.targets:
         truth |= scene.objects[index].mask
