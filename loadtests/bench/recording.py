@@ -23,12 +23,11 @@ from rsagent.agent.episode import begin, prompt_of, step
 from rsagent.agent.state import Budget, EpisodeState, Task
 from rsagent.policy.protocol import History, PolicyTurn, ViewSpec
 from rsagent.policy.textstream import TextStream
-from rsagent.segmenter.core import Decoded, Embedding, InputFrame
+from rsagent.segmenter.core import Decoded, Embedding, InputFrame, LowResCandidate
 from rsagent.segmenter.fake import filled
 from rsagent.segmenter.protocol import (
     Image,
     ImageId,
-    LowResCandidate,
     MaskCandidate,
     Prompt,
     SegmentResult,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from rsagent.segmenter.architecture import Architecture, Sam, build
-from rsagent.segmenter.core import Decoded, Embedding, InputFrame, SamCore
-from rsagent.segmenter.protocol import Image, LowResCandidate, MaskCandidate, Prompt
+from rsagent.segmenter.core import Decoded, Embedding, InputFrame, LowResCandidate, SamCore
+from rsagent.segmenter.protocol import Image, MaskCandidate, Prompt
 
 TINY = Architecture(
     image_size=64,

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from rsagent.errors import BadRequest
 from rsagent.segmenter.architecture import Sam
 from rsagent.segmenter.decoding import PromptBatch, decode
-from rsagent.segmenter.protocol import Image, LowResCandidate, MaskCandidate, Prompt
+from rsagent.segmenter.protocol import Image, Logits, MaskCandidate, Prompt
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class Embedding:
     @property
     def nbytes(self) -> int:
         return self.features.nbytes
+
+
+@dataclass(frozen=True)
+class LowResCandidate:
+    """A mask not brought to the image's size: upscaling costs as much as decoding, and only the best is looked at."""
+
+    logits: Logits
+    score: float
 
 
 @dataclass(frozen=True)

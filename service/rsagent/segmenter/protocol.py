@@ -59,14 +59,6 @@ class MaskCandidate:
 
 
 @dataclass(frozen=True)
-class LowResCandidate:
-    """A mask not brought to the image's size: upscaling costs as much as decoding, and only the best is looked at."""
-
-    logits: Logits
-    score: float
-
-
-@dataclass(frozen=True)
 class SegmentResult:
     """The best mask, and what it cost. What it was chosen from stays where it was decoded (`core.Decoded`)."""
 
