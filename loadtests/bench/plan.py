@@ -14,7 +14,7 @@ import torch
 from rsagent.policy.protocol import Policy
 from rsagent.segmenter.architecture import build
 from rsagent.segmenter.core import SamCore
-from rsagent.segmenter.pool import SegmenterPool, full_batch
+from rsagent.segmenter.pool import SegmenterPool
 from rsagent.segmenter.protocol import Segmenter
 from rsagent.segmenter.variants import VARIANTS, load
 from rsagent.service import load_policy, load_segmenter
@@ -79,12 +79,11 @@ def segmenter_of(plan: Plan) -> Segmenter:
     settings = plan.settings.segmenter
     if plan.sam.variant == "nano":
         return load_segmenter(settings)
-    core = plan.sam.core()
     return SegmenterPool(
-        core,
+        plan.sam.core(),
         plan.sam.variant,
         workers=settings.workers,
         cache_bytes=settings.cache_bytes,
-        max_batch=settings.max_batch or full_batch(core.device),
+        max_batch=settings.max_batch,
         queue=settings.queue,
     )

@@ -59,6 +59,7 @@ class HeldCore(SamCore):
     """
 
     def __init__(self) -> None:
+        self._device = torch.device("cpu")
         self.side = self.mask_side = 8
         self.go = threading.Event()
         self.go.set()

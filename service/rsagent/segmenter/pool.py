@@ -42,7 +42,7 @@ class _Ask:
 
 class SegmenterPool:
     """See `Segmenter`. While all workers are busy, prompts gather (those of other images, too) and the next free
-    worker decodes up to `max_batch` of them at once; an idle pool decodes a prompt at once.
+    worker decodes up to `max_batch` of them at once (by itself a `full_batch`); an idle pool decodes a prompt at once.
 
     At most `queue` calls wait or run. Use it on one event loop.
     """
@@ -54,14 +54,14 @@ class SegmenterPool:
         *,
         workers: int = 1,
         cache_bytes: int = 256 * MIB,
-        max_batch: int = 8,
+        max_batch: int | None = None,
         queue: int = 64,
     ) -> None:
         self._core = core
         self._variant = variant
         self._workers = Workers(workers)
         self._embeddings: EmbeddingCache[Embedding] = EmbeddingCache(cache_bytes)
-        self._max_batch = max_batch
+        self._max_batch = max_batch or full_batch(core.device)
         self._calls = Calls(queue)
         self._asked: list[_Ask] = []
         self._gathering = False
@@ -71,14 +71,12 @@ class SegmenterPool:
     def load(cls, settings: SegmenterSettings) -> SegmenterPool:
         """The pool that the settings name. Reads weights: call it off the event loop. Raises CheckpointError and
         NotConfigured."""
-        half = settings.dtype == "bfloat16"
-        core = load(settings.variant, settings.path, settings.sha256, settings.device, half=half)
         return cls(
-            core,
+            load(settings.variant, settings.path, settings.sha256, settings.device, half=settings.dtype == "bfloat16"),
             settings.variant,
             workers=settings.workers,
             cache_bytes=settings.cache_bytes,
-            max_batch=settings.max_batch or full_batch(core.device),
+            max_batch=settings.max_batch,
             queue=settings.queue,
         )
 

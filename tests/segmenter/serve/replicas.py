@@ -30,7 +30,7 @@ class TinyReplica(SegmenterReplica):
 
 
 def tiny_pool(settings: SegmenterSettings) -> SegmenterPool:
-    return SegmenterPool(SamCore(tiny_model()), "tiny", max_batch=settings.max_batch or 8, queue=settings.queue)
+    return SegmenterPool(SamCore(tiny_model()), "tiny", max_batch=settings.max_batch, queue=settings.queue)
 
 
 class PatientCore(HeldCore):
@@ -47,7 +47,7 @@ class HeldReplica(SegmenterReplica):
 
     def load(self, settings: SegmenterSettings) -> SegmenterPool:
         self.held = PatientCore()
-        return SegmenterPool(self.held, "held", max_batch=settings.max_batch or 8, queue=settings.queue)
+        return SegmenterPool(self.held, "held", max_batch=8, queue=settings.queue)
 
     async def hold(self) -> None:
         self.held.go.clear()

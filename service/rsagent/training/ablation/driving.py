@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from rsagent.errors import RSAgentError
 from rsagent.evaluation import Report
@@ -20,15 +21,19 @@ Run = Callable[[Sequence[str], dict[str, str], Path], int]
 
 def command(words: Sequence[str], environment: dict[str, str], _: Path) -> int:
     """`python -m words…`, to be watched; its exit status."""
-    return subprocess.run([sys.executable, "-m", *words], env={**os.environ, **environment}, check=False).returncode  # noqa: S603
+    return _ran(words, environment)
 
 
 def logged(words: Sequence[str], environment: dict[str, str], log: Path) -> int:
     """The same, with all that it says in a file: for several at once."""
     with log.open("ab") as out:
-        words = [sys.executable, "-m", *words]
-        env = {**os.environ, **environment}
-        return subprocess.run(words, env=env, stdout=out, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
+        return _ran(words, environment, out)
+
+
+def _ran(words: Sequence[str], environment: dict[str, str], out: IO[bytes] | None = None) -> int:
+    said = None if out is None else subprocess.STDOUT
+    words, environment = [sys.executable, "-m", *words], {**os.environ, **environment}
+    return subprocess.run(words, env=environment, stdout=out, stderr=said, check=False).returncode  # noqa: S603
 
 
 def make(arm: Arm, evaluation: Words, run: Run = command) -> Report:
@@ -46,7 +51,7 @@ def make(arm: Arm, evaluation: Words, run: Run = command) -> Report:
 
 def starts(arm: Arm, arms: Sequence[Arm]) -> list[Arm]:
     """Those whose checkpoint is made first because this one trains it further."""
-    return [one for one in arms if one.trains and one is not arm and one.checkpoint in arm.trains]
+    return [one for one in arms if one.trains and one.checkpoint in arm.trains]
 
 
 def report(arm: Arm) -> Report:
