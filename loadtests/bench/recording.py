@@ -80,7 +80,7 @@ class Sketch:
 
     def encode(self, image: Image) -> Embedding:
         """Nothing but the picture's size."""
-        return Embedding(torch.zeros(0), InputFrame.of(image.shape[0], image.shape[1], 4 * self._side))
+        return Embedding((torch.zeros(0),), InputFrame.of(image.shape[0], image.shape[1], 4 * self._side))
 
     def decode(self, requests: Sequence[tuple[Embedding, Prompt]]) -> list[Decoded]:
         """The prompts' boxes, filled."""

@@ -12,6 +12,7 @@ from tests.segmenter.tiny import TINY, TINY_NANO, tiny_model
 
 from rsagent.segmenter.architecture import NANO, Sam, build
 from rsagent.segmenter.decoding import PromptBatch, decode
+from rsagent.segmenter.details import levels_of
 from rsagent.segmenter.variants import VARIANTS
 
 
@@ -75,10 +76,10 @@ def test_what_is_expected_is_added_to_the_logits_of_a_box_and_of_nothing_else() 
     sure, unsure = (tiny_model(5, replace(TINY_NANO, box_prior=prior)) for prior in (0.0, 2.0))
     box, mask = torch.tensor([[8.0, 16.0, 40.0, 32.0]]), torch.randn(1, 1, 32, 32)
     features, positions = sure.image_encoder(torch.zeros(1, 3, 64, 64)), sure.prompt_encoder.get_dense_pe()
-    index = torch.zeros(1, dtype=torch.int64)
+    levels = levels_of(sure.mask_decoder, features)
     gaps = []
-    for prompts in (PromptBatch(index, box), PromptBatch(index, box, masks=mask)):
-        first, second = (decode(model, features, positions, prompts)[0] for model in (sure, unsure))
+    for prompts in (PromptBatch(box), PromptBatch(box, masks=mask)):
+        first, second = (decode(model, levels, positions, prompts)[0] for model in (sure, unsure))
         gaps.append(second - first)
     torch.testing.assert_close(gaps[0], unsure.prompt_encoder.expected(box).expand(-1, 4, -1, -1), rtol=0, atol=1e-4)
     assert not gaps[1].any()

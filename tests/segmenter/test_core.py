@@ -178,7 +178,7 @@ def test_logits_of_another_model_are_refused(core: SamCore, shape: tuple[int, ..
 
 def test_the_model_is_frozen_and_its_embeddings_know_their_size(core: SamCore) -> None:
     embedding = core.encode(picture(1))
-    assert not embedding.features.requires_grad
+    assert not any(level.requires_grad for level in embedding.levels)
     assert embedding.nbytes == 32 * 8 * 8 * 4
 
 
@@ -218,8 +218,8 @@ def test_in_bfloat16_the_masks_are_nearly_the_same(model: Sam) -> None:
     whole, half = SamCore(model), SamCore(model, half=True)
     image = picture(4)
     one, other = whole.encode(image), half.encode(image)
-    assert one.features.dtype == other.features.dtype == torch.float32
-    assert not torch.equal(one.features, other.features)
+    assert {level.dtype for level in (*one.levels, *other.levels)} == {torch.float32}
+    assert not torch.equal(one.levels[0], other.levels[0])
     for name in ("box", "all"):
         [exact], [near] = whole.decode([(one, PROMPTS[name])]), half.decode([(other, PROMPTS[name])])
         assert near.best.logits.dtype == np.float32

@@ -52,11 +52,11 @@ def test_an_embedding_counts_its_details(nano: Sam) -> None:
 def test_a_detail_changes_the_mask_where_it_is(nano: Sam, level: int) -> None:
     core = SamCore(nano)
     embedding, prompt = core.encode(picture(1)), Prompt(box=(5, 5, 70, 45))
-    levels = [part.clone() for part in nano.mask_decoder.apart(embedding.features[None])]
+    levels = [part.clone() for part in embedding.levels]
     side = levels[level].shape[-1]
     corner = levels[level][..., : side // 8, : side // 8]
     corner += 3 * torch.randn_like(corner)
-    changed = Embedding(packed(*levels)[0], embedding.frame)
+    changed = Embedding(tuple(levels), embedding.frame)
     before, after = core.decode([(embedding, prompt), (changed, prompt)])
     gap = abs(after.best.logits - before.best.logits)
     assert gap[:4, :4].max() > 1e-3

@@ -72,7 +72,7 @@ class HeldCore(SamCore):
         self.encodes += 1
         self._wait()
         self._fail_on(float(image.flat[0]))
-        return Embedding(torch.zeros(4, 2, 2), InputFrame.of(image.shape[0], image.shape[1], self.side))
+        return Embedding((torch.zeros(4, 2, 2),), InputFrame.of(image.shape[0], image.shape[1], self.side))
 
     def decode(self, requests: Sequence[tuple[Embedding, Prompt]]) -> list[Decoded]:
         self.batches.append([prompt for _, prompt in requests])

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from rsagent.errors import BadRequest
 from rsagent.segmenter.architecture import Sam
 from rsagent.segmenter.decoding import PromptBatch, decode
+from rsagent.segmenter.details import levels_of
 from rsagent.segmenter.protocol import Image, Logits, MaskCandidate, Prompt
 
 
@@ -41,14 +42,14 @@ class InputFrame:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the encoder made of an image: `features` float32 [C, g, g]."""
+    """What the encoder made of an image: `levels` float32 [C, g, g] and, where the model has details, finer ones."""
 
-    features: torch.Tensor
+    levels: tuple[torch.Tensor, ...]
     frame: InputFrame
 
     @property
     def nbytes(self) -> int:
-        return self.features.nbytes
+        return sum(level.nbytes for level in self.levels)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ class SamCore:
         size = (frame.input_width, frame.input_height)
         small = np.array(Pictures.fromarray(image).resize(size, Pictures.Resampling.BILINEAR))
         pixels = torch.from_numpy(small).to(self._device).permute(2, 0, 1)[None]
-        return Embedding(self.features(self._model.preprocess(pixels))[0], frame)
+        features = self.features(self._model.preprocess(pixels))
+        # Apart once and for all prompts to come; a view of a packed one would keep its memory as well.
+        levels = levels_of(self._model.mask_decoder, features)
+        return Embedding(tuple(level[0].clone() for level in levels), frame)
 
     @torch.inference_mode()
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -134,17 +138,17 @@ class SamCore:
             raise BadRequest(f"base_logits must be the {shape} logits that this segmenter returned")
 
     def _decode_alike(self, requests: Sequence[tuple[Embedding, Prompt]]) -> list[Decoded]:
-        features, index = _gathered([embedding for embedding, _ in requests])
-        batch = self._batch(requests, index).to(self._device)
+        levels = _gathered([embedding for embedding, _ in requests])
+        batch = self._batch(requests).to(self._device)
         with self._precision():
-            logits, scores = decode(self._model, features, self._positions, batch)
+            logits, scores = decode(self._model, levels, self._positions, batch)
         logits, scores = logits.float(), scores.float().cpu()
         return [
             self._answer(embedding.frame, prompt, logits[row], scores[row])
             for row, (embedding, prompt) in enumerate(requests)
         ]
 
-    def _batch(self, requests: Sequence[tuple[Embedding, Prompt]], index: torch.Tensor) -> PromptBatch:
+    def _batch(self, requests: Sequence[tuple[Embedding, Prompt]]) -> PromptBatch:
         boxes = points = labels = masks = None
         first = requests[0][1]
         if first.box is not None:
@@ -160,7 +164,7 @@ class SamCore:
         if any(m is not None for m in carried):
             blank = np.zeros((self.mask_side, self.mask_side), np.float32)
             masks = torch.from_numpy(np.stack([blank if m is None else m for m in carried])).float()[:, None]
-        return PromptBatch(index, boxes, points, labels, masks, has_mask)
+        return PromptBatch(boxes, points, labels, masks, has_mask)
 
     def _answer(self, frame: InputFrame, prompt: Prompt, logits: torch.Tensor, scores: torch.Tensor) -> Decoded:
         outputs = slice(1, None) if ambiguous(prompt) else slice(0, 1)
@@ -181,12 +185,9 @@ class SamCore:
         return whole[0, 0]
 
 
-def _gathered(embeddings: Sequence[Embedding]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distinct embeddings stacked [images, C, g, g], and which of them each request is about."""
-    places: dict[int, int] = {}
-    distinct: list[torch.Tensor] = []
-    for embedding in embeddings:
-        if id(embedding) not in places:
-            places[id(embedding)] = len(distinct)
-            distinct.append(embedding.features)
-    return torch.stack(distinct), torch.tensor([places[id(e)] for e in embeddings])
+def _gathered(embeddings: Sequence[Embedding]) -> list[torch.Tensor]:
+    """Of each prompt the levels of its own image, [B, C, g, g] and finer; of one image for all only a view."""
+    first, count = embeddings[0], len(embeddings)
+    if all(embedding is first for embedding in embeddings):
+        return [level.expand(count, -1, -1, -1) for level in first.levels]
+    return [torch.stack(own) for own in zip(*(embedding.levels for embedding in embeddings), strict=True)]

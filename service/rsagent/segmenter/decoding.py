@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -14,12 +15,10 @@ from rsagent.segmenter.details import predict
 class PromptBatch:
     """Prompts with equally many tokens, in the model's input pixels.
 
-    `image_index` int64 [B]: which of the embeddings each prompt is about; `boxes` float32 [B, 4] or None; `points`
-    float32 [B, N, 2] with `labels` int [B, N] or None; `masks` float32 [B, 1, h, w] low-resolution logits, with
-    `has_mask` bool [B] telling which rows count, or None.
+    `boxes` float32 [B, 4] or None; `points` float32 [B, N, 2] with `labels` int [B, N] or None; `masks` float32
+    [B, 1, h, w] low-resolution logits, with `has_mask` bool [B] telling which rows count, or None.
     """
 
-    image_index: torch.Tensor
     boxes: torch.Tensor | None = None
     points: torch.Tensor | None = None
     labels: torch.Tensor | None = None
@@ -36,9 +35,8 @@ def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Sparse [B, tokens, C] and dense [B, C, g, g] prompt embeddings, as `PromptEncoder` makes them."""
     points = None if batch.points is None else (batch.points, batch.labels)
     sparse, dense = model.prompt_encoder(points=points, boxes=batch.boxes, masks=batch.masks)
-    count = len(batch.image_index)
     if points is None and batch.boxes is None:
-        sparse = sparse.new_zeros((count, 0, sparse.shape[-1]))
+        sparse = sparse.new_zeros((len(dense), 0, sparse.shape[-1]))
     if batch.masks is not None and batch.has_mask is not None:
         _, blank = model.prompt_encoder(points=points, boxes=batch.boxes, masks=None)
         dense = torch.where(batch.has_mask[:, None, None, None], dense, blank)
@@ -46,15 +44,14 @@ def embed(model: Sam, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def decode(
-    model: Sam, embeddings: torch.Tensor, positions: torch.Tensor, batch: PromptBatch
+    model: Sam, levels: Sequence[torch.Tensor], positions: torch.Tensor, batch: PromptBatch
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits [B, 4, h, w] and predicted IoU [B, 4] of all four outputs (the first is SAM's single-mask one).
 
-    `embeddings` [images, C, g, g]; `positions` [1, C, g, g] is `prompt_encoder.get_dense_pe()`.  The same arithmetic
-    as `MaskDecoder.predict_masks`, with one difference: that one repeats a single image for all prompts, this one
-    gathers each prompt's own.
+    `levels`: of each prompt its own image's embedding, see `details.predict`; `positions` [1, C, g, g] is
+    `prompt_encoder.get_dense_pe()`.
     """
     # Positions are sines of large arguments: bfloat16 would blur them by pixels, so autocast stays out of here.
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with torch.autocast(positions.device.type, enabled=False):
         sparse, dense = embed(model, batch)
-    return predict(model.mask_decoder, embeddings, batch.image_index, positions, sparse, dense)
+    return predict(model.mask_decoder, levels, positions, sparse, dense)

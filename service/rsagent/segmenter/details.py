@@ -11,6 +11,8 @@ one core:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, scaled_dot_product_attention
@@ -23,6 +25,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder  # noqa: E402
 from segment_anything.modeling.image_encoder import Attention  # noqa: E402
 
 from rsagent.segmenter.backbone import LiteStem, convolution, normal  # noqa: E402
+from rsagent.segmenter.twoway import attend  # noqa: E402
 
 LAST = 1e-2
 """What the last layer of each branch is scaled by at first, so that the model starts as one without the branch."""
@@ -144,35 +147,36 @@ class DetailedDecoder(MaskDecoder):  # type: ignore[misc]
         dense_prompt_embeddings: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `MaskDecoder.predict_masks`: all prompts are of one image."""
-        index = torch.zeros(len(sparse_prompt_embeddings), dtype=torch.int64, device=image_pe.device)
-        return predict(self, image_embeddings, index, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
+        count = len(sparse_prompt_embeddings)
+        levels = [level.expand(count, -1, -1, -1) for level in self.apart(image_embeddings)]
+        return predict(self, levels, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
+
+
+def levels_of(decoder: MaskDecoder, embeddings: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Embeddings [images, C, g, g] as `predict` takes them: the levels of `packed` ones, others as they are."""
+    return decoder.apart(embeddings) if isinstance(decoder, DetailedDecoder) else (embeddings,)
 
 
 def predict(
     decoder: MaskDecoder,
-    embeddings: torch.Tensor,
-    index: torch.Tensor,
+    levels: Sequence[torch.Tensor],
     positions: torch.Tensor,
     sparse: torch.Tensor,
     dense: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits [B, 4, h, w] and predicted IoU [B, 4] of all outputs, by the arithmetic of `MaskDecoder.predict_masks`.
 
-    That one repeats a single image for all prompts, this one gathers each prompt's own: `embeddings` [images, C, g, g]
-    by `index` int64 [B]. `positions` [1, C, g, g]; prompt embeddings `sparse` [B, tokens, C], `dense` [B, C, g, g], or
+    That one repeats a single image for all prompts, this one is given each prompt's own: `levels_of` embeddings, [B, C,
+    g, g] and finer. `positions` [1, C, g, g]; prompt embeddings `sparse` [B, tokens, C], `dense` [B, C, g, g], or
     [B, C + 16, g, g], of which the last 16 are `packed` logits [B, 1, 4g, 4g] to be added to all outputs.
     """
-    count = len(index)
-    detailed = isinstance(decoder, DetailedDecoder)
-    coarse, *details = decoder.apart(embeddings) if detailed else (embeddings,)
+    coarse, *details = levels
+    count, width = coarse.shape[:2]
     outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
     tokens = torch.cat([outputs.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
-    width = coarse.shape[1]
-    source = coarse.index_select(0, index) + dense[:, :width]
-    hidden, source = decoder.transformer(source, positions.expand(count, -1, -1, -1), tokens)
-    source = source.transpose(1, 2).reshape(count, -1, *coarse.shape[-2:])
-    own = [level.index_select(0, index) for level in details]
-    upscaled = decoder.upscaled(source, *own) if detailed else decoder.output_upscaling(source)
+    hidden, cells = attend(decoder.transformer, coarse + dense[:, :width], positions, tokens)
+    source = torch.unflatten(cells.transpose(1, 2), 2, coarse.shape[-2:])
+    upscaled = decoder.upscaled(source, *details) if details else decoder.output_upscaling(source)
     mask_tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
     hyper = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
     logits = (hyper @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])

@@ -140,4 +140,4 @@ def select(task: Task, rows: NDArray[np.intp], kind: str, rng: Rng) -> PromptBat
     if kind != "box":
         points = torch.from_numpy(clicks(task.masks[rows], rng)).unsqueeze(1)
         labels = torch.ones((len(rows), 1), dtype=torch.int64)
-    return PromptBatch(task.image_index[torch.from_numpy(rows)], boxes, points, labels)
+    return PromptBatch(boxes, points, labels)

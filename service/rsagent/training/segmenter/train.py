@@ -13,6 +13,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from rsagent.segmenter import lite
 from rsagent.segmenter.architecture import NANO, Sam, build
 from rsagent.segmenter.decoding import PromptBatch, decode
+from rsagent.segmenter.details import levels_of
 from rsagent.training.segmenter import losses
 from rsagent.training.segmenter.collage import Collage, compose
 from rsagent.training.segmenter.material import Material, gather
@@ -192,7 +194,8 @@ def _step(state: State, material: Material, world: World | None, recipe: Recipe)
         with torch.set_grad_enabled(not recipe.decoder_only):
             embeddings = state.model.image_encoder(task.images)
         groups = [] if recipe.dense_only else _groups(task, rng)
-        parts = [_group(state.model, embeddings, task, rows, kind, recipe, rng) for rows, kind in groups]
+        levels = levels_of(state.model.mask_decoder, embeddings)
+        parts = [_group(state.model, levels, task, rows, kind, recipe, rng) for rows, kind in groups]
     grouping = _grouping(state, embeddings, task) if recipe.grouping else embeddings.new_zeros(())
     weight = sum(count for _, _, count in parts)
     loss = sum((part * (count / weight) for part, _, count in parts), start=recipe.grouping * grouping)
@@ -245,28 +248,38 @@ def _groups(task: Task, rng: np.random.Generator) -> list[tuple[NDArray[np.intp]
 
 def _group(
     model: Sam,
-    embeddings: torch.Tensor,
+    levels: Sequence[torch.Tensor],
     task: Task,
     rows: NDArray[np.intp],
     kind: str,
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, float, float]:
-    """Loss of one group of prompts, IoU of its single-mask output, and the group's weight."""
+    """Loss of one group of prompts, IoU of its single-mask output, and the group's weight; `levels` are the images'."""
+    index = task.image_index[torch.from_numpy(rows)]
     targets = task.targets[torch.from_numpy(rows)]
     prompts = select(task, rows, kind, rng)
     with torch.autocast("cpu", enabled=False):
         positions = model.prompt_encoder.get_dense_pe()
-    logits, scores = (out.float() for out in decode(model, embeddings, positions, prompts))
+    logits, scores = _decoded(model, levels, index, positions, prompts)
     loss = losses.total(logits, scores, targets, ambiguous=kind == "point")
     reached = losses.ious(logits[:, :1], targets).mean().item()
     if rng.random() < recipe.refine:
         some = rng.permutation(len(rows))[: (len(rows) + 1) // 2]
         carried = logits if kind == "both" else _favourite(logits, scores)
         second = _corrected(task, rows[some], prompts, some, carried, rng)
-        again, rated = (out.float() for out in decode(model, embeddings, positions, second))
+        again, rated = _decoded(model, levels, index[torch.from_numpy(some)], positions, second)
         loss = loss + 0.5 * losses.total(again, rated, targets[torch.from_numpy(some)])
     return loss, reached, float(len(rows))
+
+
+def _decoded(
+    model: Sam, levels: Sequence[torch.Tensor], index: torch.Tensor, positions: torch.Tensor, prompts: PromptBatch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and scores, float32; `index` int64 [B]: which image each prompt is about."""
+    own = [level.index_select(0, index) for level in levels]
+    logits, scores = decode(model, own, positions, prompts)
+    return logits.float(), scores.float()
 
 
 def _favourite(logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -292,7 +305,7 @@ def _corrected(
         points = torch.cat([first.points[picked], points], 1)
         labels = torch.cat([first.labels[picked], labels], 1)
     boxes = None if first.boxes is None else first.boxes[picked]
-    return PromptBatch(first.image_index[picked], boxes, points, labels, previous.clamp(-20, 20))
+    return PromptBatch(boxes, points, labels, previous.clamp(-20, 20))
 
 
 def _follow(state: State, recipe: Recipe) -> None:
