@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+from rsagent import allocator
 from rsagent.engines import command
-from rsagent.engines.command import Build, Launch, build_of, interpreter, launch
+from rsagent.engines.command import Build, Installed, Launch, installed, interpreter, launch
 from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import NotConfigured
 
 
-def launched(settings: VLLMSettings, build: Build = "cpu", device: str | None = None, **also: str) -> Launch:
+def launched(
+    settings: VLLMSettings, build: Build = "cpu", device: str | None = None, compiles: bool = False, **also: str
+) -> Launch:
     return launch(
         settings,
         python=Path("py"),
-        build=build,
+        found=Installed(build, compiles),
         directory=Path("weights"),
         max_context=8192,
         port=7,
@@ -33,16 +37,26 @@ def value(start: Launch, flag: str) -> str:
     return start.command[start.command.index(flag) + 1]
 
 
-def test_the_cpu_build_is_eager_exact_and_of_the_finest_blocks() -> None:
+def test_the_cpu_build_is_exact_and_of_the_finest_blocks() -> None:
     start = launched(VLLMSettings(threads=2, kv_cache=3, max_images=5))
     assert start.command[:3] == ("py", "-m", "vllm.entrypoints.openai.api_server")
-    assert "--enforce-eager" in start.command
     assert (value(start, "--dtype"), value(start, "--block-size")) == ("float32", "32")
     assert (value(start, "--host"), value(start, "--port"), start.root) == ("127.0.0.1", "7", "http://127.0.0.1:7")
     assert json.loads(value(start, "--limit-mm-per-prompt")) == {"image": 5, "video": 0}
     assert start.environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert start.environment["OMP_NUM_THREADS"] == "2"
-    assert start.environment["TORCH_COMPILE_DISABLE"] == "1"
+    assert start.environment.items() >= allocator.ENVIRONMENT.items()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compiles", "compiled"),
+    [(None, True, True), (None, False, False), (False, True, False), (True, False, True)],
+)
+def test_it_is_compiled_where_it_can_be_unless_somebody_says_otherwise(
+    wanted: bool | None, compiles: bool, compiled: bool
+) -> None:
+    start = launched(VLLMSettings(compiled=wanted), compiles=compiles)
+    assert ("--enforce-eager" in start.command) == ("TORCH_COMPILE_DISABLE" in start.environment) == (not compiled)
 
 
 def test_an_engine_on_a_cpu_computes_in_its_own_process() -> None:
@@ -120,14 +134,33 @@ def test_an_environment_that_has_vllm_itself_is_used(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("distribution", "build"), [("vllm-cpu", "cpu"), ("vllm", "gpu")])
-async def test_the_build_is_told_by_the_distribution(tmp_path: Path, distribution: str, build: str) -> None:
-    python = shell(tmp_path, f"echo {distribution}")
-    assert await build_of(python) == build
+@pytest.mark.parametrize(
+    ("header", "compiler", "compiles"), [("Python.h", True, True), ("", True, False), ("Python.h", False, False)]
+)
+async def test_what_is_installed_is_told_by_the_interpreter(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    distribution: str,
+    build: str,
+    header: str,
+    compiler: bool,
+    compiles: bool,
+) -> None:
+    python = shell(tmp_path, f"echo {distribution}; echo {header}")
+    monkeypatch.setenv("CXX", str(python) if compiler else str(tmp_path / "none"))
+    assert await installed(python) == Installed(build, compiles)
+
+
+async def test_our_own_interpreter_answers_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_PROBE", command._PROBE.replace("vllm-cpu", "torch"))
+    monkeypatch.setenv("CXX", sys.executable)
+    found = await installed(Path(sys.executable))
+    assert found.compiles == (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 async def test_an_interpreter_without_vllm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="has no vLLM"):
-        await build_of(shell(tmp_path, "true"))
+        await installed(shell(tmp_path, "true"))
 
 
 def shell(folder: Path, line: str) -> Path:

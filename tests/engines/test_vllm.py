@@ -15,7 +15,7 @@ from tests.engines import fake_vllm
 from tests.engines.test_keeper import free_port, gone, pids_in
 
 from rsagent.engines import vllm
-from rsagent.engines.command import Launch
+from rsagent.engines.command import Installed, Launch
 from rsagent.engines.settings import VLLMSettings
 from rsagent.engines.vllm import Engine, running
 from rsagent.errors import NotConfigured, PolicyError
@@ -73,11 +73,11 @@ async def test_several_are_asked_by_their_addresses(tmp_path: Path, monkeypatch:
         words = (sys.executable, fake_vllm.__file__, str(known["port"]))
         return Launch(words, os.environ, known["port"], known["key"])
 
-    async def build_of(python: Path) -> str:
-        return "cpu"
+    async def installed(python: Path) -> Installed:
+        return Installed("cpu", False)
 
     monkeypatch.setattr(vllm, "launch", launch)
-    monkeypatch.setattr(vllm, "build_of", build_of)
+    monkeypatch.setattr(vllm, "installed", installed)
     told: list[str] = []
     settings = VLLMSettings(logs=tmp_path, replicas=2, python=Path(sys.executable), guided=True)
     async with running(settings, OpenAIPolicySettings(stall_timeout=7), told.append) as found:

