@@ -148,7 +148,8 @@ async def test_what_is_installed_is_told_by_the_interpreter(
 ) -> None:
     python = shell(tmp_path, f"echo {distribution}; echo {header}")
     monkeypatch.setenv("CXX", str(python) if compiler else str(tmp_path / "none"))
-    assert await installed(python) == Installed(build, compiles)
+    found = await installed(python)
+    assert (found.build, found.compiles) == (build, compiles)
 
 
 async def test_our_own_interpreter_answers_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
