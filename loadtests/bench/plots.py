@@ -39,10 +39,11 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
 def _throughput(axes: Axes, contenders: dict[str, Any]) -> None:
     names = list(contenders)
     rates = [[each["episodes_per_second"] for each in contenders[name]] for name in names]
-    bars = axes.barh(names, [statistics.median(each) for each in rates], color="#4878a8")
-    axes.bar_label(bars, fmt="%.2f", padding=8)
-    for place, each in enumerate(rates):
+    medians = [statistics.median(each) for each in rates]
+    axes.barh(names, medians, color="#4878a8")
+    for place, (median, each) in enumerate(zip(medians, rates, strict=True)):
         axes.plot(each, [place] * len(each), "o", color="black", markersize=3)
+        axes.annotate(f"{median:.2f}", (max(each), place), (8, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlabel("episodes of 4 turns a second (bar: median, dots: rounds)")
