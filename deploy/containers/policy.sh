@@ -12,4 +12,5 @@ exec python3 -m vllm.entrypoints.openai.api_server \
   --model "${POLICY_CHECKPOINT:-/models/nano}" --served-model-name rsagent-policy --host 0.0.0.0 --port 8000 \
   --max-model-len "${POLICY_CONTEXT:-8192}" --max-num-seqs "${POLICY_BATCH:-64}" \
   --limit-mm-per-prompt '{"image": 17, "video": 0}' --enable-prompt-tokens-details --disable-uvicorn-access-log \
+  --stream-interval 4 \
   --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}' "$@"

@@ -21,7 +21,7 @@ import yaml  # type: ignore[import-untyped]  # brought by the dependencies, with
 from rsagent import settings
 from rsagent.api.keys import Keyring
 from rsagent.api.settings import KeySettings
-from rsagent.engines.command import launch
+from rsagent.engines.command import Installed, launch
 from rsagent.engines.settings import VLLMSettings
 from rsagent.errors import NotConfigured
 from rsagent.policy.files import describe, locate
@@ -102,7 +102,7 @@ def test_vllm_gets_the_words_that_the_service_would_start_it_with(build: Any, ta
     words = launch(
         engine,
         python=Path("python3"),
-        build=build,
+        found=Installed(build, False),
         directory=Path("/models/nano"),
         max_context=8192,
         port=8000,

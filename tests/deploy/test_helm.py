@@ -16,7 +16,7 @@ from tests.deploy.chart import Object
 from tests.deploy.customresources import SCHEMAS
 
 from rsagent.api.server import LAST_WORDS
-from rsagent.engines.command import MODEL, launch
+from rsagent.engines.command import MODEL, Installed, launch
 from rsagent.engines.settings import VLLMSettings
 from rsagent.settings import Settings
 
@@ -163,7 +163,7 @@ def test_vllm_is_started_as_the_service_would() -> None:
     ours = launch(
         VLLMSettings(),
         python=Path("python3"),
-        build="gpu",
+        found=Installed("gpu", True),
         directory=Path("/models/nano"),
         max_context=8192,
         port=8000,
