@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # brought by the dependencies, without types
 
-from rsagent import settings
+from rsagent import allocator, settings
 from rsagent.api.keys import Keyring
 from rsagent.api.settings import KeySettings
 from rsagent.engines.command import Installed, launch
@@ -115,6 +115,11 @@ def test_vllm_gets_the_words_that_the_service_would_start_it_with(build: Any, ta
         assert _plain(script.get(flag)) == _plain(expected), flag
 
 
+def test_vllm_on_a_cpu_keeps_its_memory_in_a_container_too() -> None:
+    for name, value in allocator.ENVIRONMENT.items():
+        assert f"{name}={value}" in _stage("cpu").split()
+
+
 def _words_of_the_script() -> dict[str, str | None]:
     """The flags of policy.sh, variables at their defaults."""
     text = (CONTAINERS / "policy.sh").read_text().partition("api_server")[2].replace("\\\n", " ")
@@ -123,10 +128,15 @@ def _words_of_the_script() -> dict[str, str | None]:
 
 
 def _command(target: str) -> list[str]:
+    found: list[str] = json.loads(re.findall(r"^CMD (\[.*\])$", _stage(target), re.M)[-1])
+    return found
+
+
+def _stage(target: str) -> str:
+    """What vLLM's Dockerfile says of one of its stages."""
     stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM|\Z)", DOCKERFILES[1].read_text(), re.M | re.S)
     assert stage is not None
-    found: list[str] = json.loads(re.findall(r"^CMD (\[.*\])$", stage[1], re.M)[-1])
-    return found
+    return stage[1]
 
 
 def _flags(words: Any) -> dict[str, str | None]:

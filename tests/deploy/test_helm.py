@@ -16,7 +16,7 @@ from tests.deploy.chart import Object
 from tests.deploy.customresources import SCHEMAS
 
 from rsagent.api.server import LAST_WORDS
-from rsagent.engines.command import MODEL, Installed, launch
+from rsagent.engines.command import MODEL, STREAMED, Installed, launch
 from rsagent.engines.settings import VLLMSettings
 from rsagent.settings import Settings
 
@@ -171,7 +171,7 @@ def test_vllm_is_started_as_the_service_would() -> None:
         inherited={},
     )
     assert set(words) == {word for word in ours.command if word.startswith("--")}
-    assert f"--served-model-name={MODEL}" in pod["containers"][0]["args"]
+    assert {f"--served-model-name={MODEL}", f"--stream-interval={STREAMED}"} <= set(pod["containers"][0]["args"])
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 

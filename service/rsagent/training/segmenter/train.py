@@ -196,7 +196,7 @@ def _step(state: State, material: Material, world: World | None, recipe: Recipe)
         groups = [] if recipe.dense_only else _groups(task, rng)
         levels = levels_of(state.model.mask_decoder, embeddings)
         parts = [_group(state.model, levels, task, rows, kind, recipe, rng) for rows, kind in groups]
-    grouping = _grouping(state, embeddings, task) if recipe.grouping else embeddings.new_zeros(())
+    grouping = _grouping(state, levels, task) if recipe.grouping else embeddings.new_zeros(())
     weight = sum(count for _, _, count in parts)
     loss = sum((part * (count / weight) for part, _, count in parts), start=recipe.grouping * grouping)
     loss.backward()
@@ -221,12 +221,11 @@ def _task(state: State, material: Material, world: World | None, recipe: Recipe,
     return make_task([picture() for _ in range(recipe.images)], recipe.side, recipe.each, rng)
 
 
-def _grouping(state: State, embeddings: torch.Tensor, task: Task) -> torch.Tensor:
-    if not embeddings.requires_grad or not (task.owners >= 0).any():
-        return embeddings.new_zeros((), dtype=torch.float32)
+def _grouping(state: State, levels: Sequence[torch.Tensor], task: Task) -> torch.Tensor:
+    if not levels[0].requires_grad or not (task.owners >= 0).any():
+        return levels[0].new_zeros((), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        decoder = state.model.mask_decoder
-        features = decoder.upscaled(*decoder.apart(embeddings))
+        features = state.model.mask_decoder.upscaled(*levels)
     out: torch.Tensor = state.grouping(features.float(), task.owners)
     return out
 
