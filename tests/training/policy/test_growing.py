@@ -10,7 +10,7 @@ from tests.training.policy.stages import model, scribe
 from rsagent.policy.checkpoint import load
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.training.policy.export import export, fresh
-from rsagent.training.policy.growing import fillers, own_words, sentences, shaped, take
+from rsagent.training.policy.growing import associate, fillers, fitted, own_words, sentences, shaped, take
 from rsagent.training.policy.lexicon import Lexicon, grow
 from rsagent.training.policy.meanings import Meaning, Spoken, plain
 from rsagent.training.world.knowledge import facts
@@ -58,3 +58,20 @@ def test_words_that_mean_something_in_requests_are_no_fillers(tmp_path: Path) ->
     words = ("government", "apple", "left", "red", "all")
     Lexicon(words, np.ones((5, 100), np.float32), 10).save(tmp_path / "words.npz")
     assert fillers(tmp_path) == ("government",)
+
+
+def test_words_bring_along_what_they_go_with_and_older_runs_go_on(folder: Path) -> None:
+    tokens = load(LocalPolicySettings(checkpoint=str(folder / "start"))).tokenizer.from_pretrained(folder / "tokenizer")
+    name = "model.language_model.embed_tokens.matrix"
+    older = shaped(folder, tokens)
+    with torch.no_grad():
+        older.model.language_model.embed_tokens.matrix.normal_()
+    associate(folder)
+    wider = shaped(folder, tokens)
+    before, now = older.state_dict(), wider.state_dict()
+    assert now[name].shape[1] > before[name].shape[1] == 100
+    wider.load_state_dict(fitted(before, wider))
+    ids = torch.tensor(tokens.encode(" cider dog"))
+    embeddings = [one.eval().model.language_model.embed_tokens(ids) for one in (older, wider)]
+    torch.testing.assert_close(*embeddings)
+    assert fitted({}, wider) == {}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.training.policy.stages import request, scene, scribe
@@ -115,7 +117,7 @@ def test_every_turn_that_speaks_of_one_thing_looks_at_it() -> None:
         rows, columns = lesson.grids[gaze.picture]
         assert gaze.cells.shape == (rows * columns,)
         assert gaze.cells.any()
-        assert lesson.ids[gaze.start] == scribe().stop
+        assert lesson.ids[gaze.start] in (scribe().stop, scribe().think)
         assert gaze.start < gaze.stop <= len(lesson.ids)
 
 
@@ -139,3 +141,10 @@ def test_every_episode_ends_by_its_own_word(seed: int, targets: tuple[int, ...])
     assert ("report_no_target" in said) != ("finish" in said)
     assert int(lesson.spots.sum()) % 4 == 0
     assert int((lesson.ids == scribe().image).sum()) == sum(rows * columns for rows, columns in lesson.grids)
+
+
+def test_what_a_relation_refers_to_is_placed_once() -> None:
+    asked = replace(request(0, text="the dog left of the cat", kind="relation"), anchor=1)
+    lesson = play(scribe(), scene(), asked, 2, np.random.default_rng(3))
+    assert scribe().tokenizer.decode(lesson.ids).count("The cat [") == 1
+    assert scribe().tokenizer.decode(lesson.ids[lesson.gazes[0].start :]).startswith(". The dog.")

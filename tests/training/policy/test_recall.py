@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from tests.training.policy.stages import model, scribe
 
 from rsagent.training.policy.dense import IGNORE
-from rsagent.training.policy.recall import Recall, glosses, recall
+from rsagent.training.policy.recall import Recall, recall
 from rsagent.training.world.knowledge import facts
 
 
@@ -30,9 +28,3 @@ def test_a_batch_has_a_loss_and_a_share_that_is_right() -> None:
     assert loss.requires_grad
     assert 0 <= right <= 1
     assert torch.isfinite(loss)
-
-
-def test_glosses_are_read_where_there_are_some(tmp_path: Path) -> None:
-    assert glosses(tmp_path) == []
-    (tmp_path / "glosses.tsv").write_text("dog\tan animal\n", encoding="utf-8")
-    assert glosses(tmp_path) == [("dog", "an animal")]

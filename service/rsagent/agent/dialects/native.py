@@ -45,6 +45,9 @@ class NativeDialect:
         call = json.dumps(self._call(action, state), ensure_ascii=False)
         return f"<think>{thought}</think><tool_call>{call}</tool_call>"
 
+    def place(self, x: float, y: float, frame: Frame) -> str:
+        return str(list(to_frame(x, y, frame, self.coordinates, self.grid)))
+
     def observe_mask(self, record: MaskRecord, frame: Frame, task: Task, left: int) -> str:
         template = self.voice.mask if record.area else self.voice.empty
         return template.format(

@@ -22,15 +22,17 @@ import typer
 
 from rsagent.cli.app import main as told
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
+from rsagent.training.policy.associations import associations
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import read_out
 from rsagent.training.policy.export import card, export, fresh
-from rsagent.training.policy.growing import WORDNET, learn_words, shaped, take
+from rsagent.training.policy.growing import WORDNET, fillers, fitted, learn_words, shaped, take
 from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
 from rsagent.training.policy.meanings import Spoken, plain
-from rsagent.training.policy.theatre import rehearse
+from rsagent.training.policy.theatre import Words, rehearse
+from rsagent.training.policy.together import SEEDS, join, rank
 from rsagent.training.policy.vision import VisionPlan, train_vision
 from rsagent.training.policy.vocabulary import build_tokenizer, load_tokenizer
 from rsagent.training.world import World
@@ -43,8 +45,9 @@ FEW = 60
 
 
 def _begin(threads: int, seed: int = 0) -> None:
+    join()
     torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + SEEDS * rank())
 
 
 @app.command()
@@ -72,16 +75,20 @@ def vision(
     minutes: Minutes = 10.0,
     batch: int = 4,
     lr: float = 6e-4,
+    crowded: Annotated[float, typer.Option(help="Share of crowded scenes.")] = 0.8,
+    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint, of stage A or B.")] = None,
     threads: Threads = 1,
     device: str = "cpu",
 ) -> None:
-    """Stage A: the tower, first on a few names, then on all."""
+    """Stage A: the tower, first on a few names, then on all; or on from where it is."""
     _begin(threads)
+    plan = VisionPlan(minutes=minutes, batch=batch, lr=lr, crowded=crowded, device=device)
     model = fresh(load_tokenizer(folder / "tokenizer"))
-    first = VisionPlan(minutes=few, batch=batch, lr=lr, crowded=1.0, device=device)
-    train_vision(model.model.visual, first, folder / "few", folder / "few")
-    plan = VisionPlan(minutes=minutes, batch=batch, lr=lr, device=device)
-    train_vision(model.model.visual, plan, folder / "album", folder, start=folder / "few" / "vision.pt")
+    if start is None:
+        first = replace(plan, minutes=few, crowded=1.0)
+        start = folder / "few" / "vision.pt"
+        train_vision(model.model.visual, first, folder / "few", folder / "few")
+    train_vision(model.model.visual, plan, folder / "album", folder, start=start)
 
 
 def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
@@ -112,7 +119,8 @@ def words(
 def rehearsal(folder: Folder, bills: int = 90) -> None:
     """Play expert episodes, 64 a file; stage B needs some."""
     scribe = Scribe(load_tokenizer(folder / "tokenizer"))
-    rehearse(scribe, Album(folder / "album" / "large"), World("train"), folder / "played", range(bills))
+    words = Words(fillers(folder), associations(folder))
+    rehearse(scribe, Album(folder / "album" / "large"), World("train"), folder / "played", range(bills), words)
 
 
 @app.command()
@@ -145,7 +153,7 @@ def joint(
     stage = Joint(model.to(device), heads.to(device), scribe, plan, folder)
     if start is not None:
         state = torch.load(start, weights_only=True)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(fitted(state["model"], model))
         heads.load_state_dict(state["heads"])
         if "probes" in state:
             stage.probes.load_state_dict(state["probes"])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rsagent.training.policy.album import Batch
+from rsagent.training.policy.associations import Associations
 from rsagent.training.policy.dense import GRID, IGNORE, SPELLED, bin_places, box_iou
 from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
 from rsagent.training.policy.meanings import embedded
@@ -29,12 +30,13 @@ def ask(
     each: int,
     rng: np.random.Generator,
     fillers: Sequence[str] = (),
+    associations: Associations | None = None,
 ) -> list[list[Lesson]]:
     """`each` lessons about every picture of a batch."""
     asked = []
     for row in range(len(batch.images)):
         scene = batch.scene(row, world.names)
-        chosen = draw(scene, world, each, rng, fillers)
+        chosen = draw(scene, world, each, rng, fillers, associations)
         turns = rng.choice([1, 2, 3, 4, 6, 8], each, p=[0.35, 0.05, 0.05, 0.1, 0.1, 0.35])
         made = [first_lesson(scribe, scene, request, int(t)) for request, t in zip(chosen, turns, strict=True)]
         asked.append([replace(lesson, pictures=made[0].pictures) for lesson in made])  # one copy travels, not all
@@ -52,14 +54,15 @@ class Packs(torch.utils.data.IterableDataset[bytes]):
         seed: int,
         batches: Iterator[Batch],
         fillers: Sequence[str] = (),
+        associations: Associations | None = None,
     ) -> None:
         self.scribe, self.world, self.each, self.seed, self.batches = scribe, world, each, seed, batches
-        self.fillers = fillers
+        self.words = fillers, associations
 
     def __iter__(self) -> Iterator[bytes]:
         rng = np.random.default_rng(self.seed)
         for batch in self.batches:
-            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, self.fillers)))
+            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, *self.words)))
 
 
 DOUBT = 0.65
@@ -71,7 +74,8 @@ READERS = (2, 3)
 class Answered:
     """States [M, T] where a label is to be predicted, those labels, which are coordinates, and whose lesson; `beside`:
     how far the reading heads look beside what is meant, the mean of -log(attention on its cells); `astray` the same of
-    the first reader's other heads and what a relation refers to, where the request has named it."""
+    what a relation refers to: of the first reader's other heads where the request has named it, and of the reading
+    heads where the thought says where it is."""
 
     states: Tensor
     labels: Tensor
@@ -166,14 +170,16 @@ def doubtful(flat: list[Lesson], ids: Tensor, think: int) -> Tensor:
 def anchors_beside(
     watch: dict[int, list[Tensor]], first: int, flat: list[Lesson], which: Tensor, shared: int, like: Tensor
 ) -> Tensor:
-    """As `looks_beside`, for what relations refer to, at the end of its name in the request: to tell what is left of a
-    star one must have found the star."""
-    where = torch.zeros_like(like)
+    """As `looks_beside`, for what relations refer to, at the end of its name in the request and where the thought says
+    where it is: to tell what is left of a star one must have found the star."""
+    asked, said = torch.zeros_like(like), torch.zeros_like(like)
     for row, lesson in enumerate(flat):
         if lesson.anchor >= 0 and lesson.anchored >= shared:
-            where[row, lesson.anchored - shared] = True
+            asked[row, lesson.anchored - shared] = True
+        said[row, max(0, lesson.named - lesson.referred - shared) : max(0, lesson.named - shared)] = True
     cells = which == torch.tensor([lesson.anchor if lesson.anchor >= 0 else -2 for lesson in flat])[:, None]
-    return looks_beside({READERS[0]: watch[READERS[0]]}, first, cells, where, slice(1, None, 2))
+    once = looks_beside({READERS[0]: watch[READERS[0]]}, first, cells, asked, slice(1, None, 2))
+    return once + looks_beside(watch, first, cells, said)
 
 
 def _placed(x: Tensor, values: Tensor, at: Tensor) -> Tensor:
@@ -227,8 +233,8 @@ def told(model: Any, scribe: Scribe, answered: Answered, flat: list[Lesson]) -> 
         spots, labels = mine & answered.spots, answered.labels
         words = mine & ~answered.spots
         figures["words_" + lesson.kind].append(float((best[words] == labels[words]).all()))
-        if int(spots.sum()) == 4:
-            ours = scribe.numbers[logits[spots][:, scribe.numbers].argmax(-1)]
-            pair = spelled_boxes(torch.stack([ours, labels[spots]]), scribe)
+        if int(spots.sum()) in (4, 6):
+            ours = scribe.numbers[logits[spots][-4:, scribe.numbers].argmax(-1)]
+            pair = spelled_boxes(torch.stack([ours, labels[spots][-4:]]), scribe)
             figures["iou_" + lesson.kind].append(float(box_iou(pair[0], pair[1])))
     return figures

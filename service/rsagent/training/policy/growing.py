@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rsagent.agent.prompts import BRIEF
+from rsagent.training.policy.associations import associations
 from rsagent.training.policy.export import fresh
 from rsagent.training.policy.lexicon import Lexicon, choose, defined, grow, vectors_of, words_of
 from rsagent.training.policy.meanings import Meaning, loose_tokens, widen
@@ -54,7 +58,25 @@ def learn_words(folder: Path, start: Path, vectors: Path, wordnet: Path, count: 
     grown.save_pretrained(folder / "tokenizer")
     lexicon.save(folder / "words.npz")
     (folder / "glosses.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in glosses), encoding="utf-8")
+    associate(folder)
     print(f"{len(lexicon.words)} words, {len(grown) - len(tokenizer)} tokens, {len(glosses)} glosses")
+
+
+def associate(folder: Path) -> None:
+    """Write what the words of a run go with, as further columns of their vectors."""
+    found = associations(folder)
+    if found is not None:
+        np.save(folder / "associations.npy", found.vectors)
+
+
+def fitted(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Weights of a run whose words had shorter vectors: the matrix of embeddings gets columns of zeros."""
+    name = "model.language_model.embed_tokens.matrix"
+    if name not in state:
+        return state
+    wider = torch.zeros_like(model.state_dict()[name])
+    wider[:, : state[name].shape[1]] = state[name]
+    return {**state, name: wider}
 
 
 def fillers(folder: Path) -> tuple[str, ...]:
@@ -77,7 +99,9 @@ def shaped(folder: Path, tokenizer: Any) -> Any:
     path = folder / "words.npz"
     if not path.exists():
         return fresh(tokenizer)
-    lexicon = Lexicon.load(path)
+    lexicon, further = Lexicon.load(path), folder / "associations.npy"
+    if further.exists():
+        lexicon = replace(lexicon, vectors=np.concatenate([lexicon.vectors, np.load(further)], 1))
     model, vectors = fresh(tokenizer, lexicon.size), vectors_of(tokenizer, lexicon)
     fixed = [*own_words(), *(s for e in entries() for p in e.phrases for s in spellings(p)), *FRAMES["train"]]
     widen(model, vectors, loose_tokens(tokenizer, vectors, fixed))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsagent.training.policy.album import SIZES, Album, Batch, closeup
+from rsagent.training.policy.associations import associations, glosses
 from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, targets_of
 from rsagent.training.policy.drills import Drills, Sought, drill, looked_up, told_apart
 from rsagent.training.policy.episodes import converse
@@ -33,10 +34,11 @@ from rsagent.training.policy.growing import fillers
 from rsagent.training.policy.lessons import Lesson, Scribe
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.probes import Probes
-from rsagent.training.policy.recall import RECALLED, Recall, glosses, recall
+from rsagent.training.policy.recall import RECALLED, Recall, recall
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import CELL
 from rsagent.training.policy.theatre import performances
+from rsagent.training.policy.together import SEEDS, alike, rank
 from rsagent.training.policy.tower import Seen, encode
 from rsagent.training.policy.vision import WEIGHTS, jitter, wear
 from rsagent.training.world import World
@@ -82,7 +84,8 @@ class Joint:
         self.world = World("train")
         self.drills = Drills(scribe, self.train.names, self.world.in_the_ground)
         self.probes, self.numbers = Probes(len(self.train.names)).to(plan.device), SoftNumbers(scribe, plan.sigma)
-        self.recall = Recall(scribe, glosses(folder))
+        self.associations = associations(folder)
+        self.recall = Recall(scribe, glosses(folder), self.associations)
         heard = nn.ModuleList([model.model.language_model, model.lm_head])
         parts = {"language": heard, "tower": nn.ModuleList([model.model.visual, heads])}
         self.parts = nn.ModuleDict({**parts, "probes": self.probes}).requires_grad_(True)
@@ -92,11 +95,11 @@ class Joint:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """Draw data as a run does that has come to `step`."""
-        plan, seed, self.taken = self.plan, self.plan.seed + step, step
-        self.rng = np.random.default_rng(seed)
+        """Draw data as a run does that has come to `step`: each process its own, and all the same kinds of it."""
+        plan, seed, self.taken = self.plan, self.plan.seed + step + SEEDS * rank(), step
+        self.rng, self.kinds = np.random.default_rng(seed), np.random.default_rng(plan.seed + step)
         pages = self.train.batches(plan.batch, seed + 1, plan.crowded)
-        packs = Packs(self.scribe, self.world, plan.each, seed, pages, fillers(self.folder))
+        packs = Packs(self.scribe, self.world, plan.each, seed, pages, fillers(self.folder), self.associations)
         self.packs: Iterator[bytes] = iter(DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
         self.large = Album(self.folder / "album" / "large").batches(plan.batch, seed + 2)
         self.episodes = performances(self.folder / "played", plan.batch, seed + 3)
@@ -104,7 +107,7 @@ class Joint:
     def step(self, progress: float, factor: float) -> dict[str, float]:
         """One update."""
         share = self.plan.episodes * (0.6 if progress < 1 / 3 else 1.0)
-        kind = self.rng.random()
+        kind = self.kinds.random()
         losses, figures = self.play() if kind < share else self.look()
         if self.plan.recall:
             with torch.autocast(self.plan.device, torch.bfloat16):
@@ -149,7 +152,7 @@ class Joint:
 
     def look(self) -> tuple[list[Tensor], dict[str, float]]:
         """Names looked up in pictures and requests about them answered, or in close views names alone."""
-        close = self.rng.random() < self.plan.close
+        close = self.kinds.random() < self.plan.close
         batch, lessons = self.closely() if close else pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
         images, worn = wear(batch, 0.5 if close else 0.0, self.rng)
         targets = targets_of(batch)
@@ -225,6 +228,7 @@ def train_joint(joint: Joint, folder: Path) -> None:
         for key, part in parts.items():
             part.load_state_dict(state[key])
         joint.restart(run.step)
+    alike(joint.parts)
     while run.progress < 1:
         run.note(joint.step(run.progress, factor_at(run.progress, run.step, warm=60, floor=0.03, hold=plan.hold)))
         run.step += 1
@@ -232,4 +236,5 @@ def train_joint(joint: Joint, folder: Path) -> None:
         if run.step % (4 * plan.report) == 0 or last:
             run.save(**{key: part.state_dict() for key, part in parts.items()})
         if run.step % plan.report == 0 or last:
-            run.report(**(joint.validate() if run.step % (20 * plan.report) == 0 or last else {}))
+            checked = rank() == 0 and (run.step % (20 * plan.report) == 0 or last)
+            run.report(**(joint.validate() if checked else {}))

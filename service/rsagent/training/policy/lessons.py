@@ -19,6 +19,7 @@ from rsagent.agent.episode import begin
 from rsagent.agent.state import Budget, Task
 from rsagent.policy.chat import images_of, template_messages
 from rsagent.policy.protocol import History, Message, ViewSpec
+from rsagent.training.policy.associations import Associations
 from rsagent.training.policy.dense import IGNORE, SPELLED
 from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
@@ -32,6 +33,8 @@ VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
 MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.0, "several": 3.5, "absent": 3.0}
 OTHERWISE = 0.5
+REWORDED = 0.6
+"""Share of sentences about things that are said in other words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +51,11 @@ class Gaze:
 @dataclass(frozen=True, eq=False)
 class Lesson:
     """`ids` [S] with one id a cell of each picture; `labels` [S]: the id to be predicted *from* each place, or IGNORE;
-    `spots` bool [S]: where that id is a coordinate of a box; `kind` of the request; `shared` ids open every lesson
+    `spots` bool [S]: where that id is a coordinate; `kind` of the request; `shared` ids open every lesson
     about the same picture; `pictures` uint8 [h, w, 3] each; `target`: which object of the scene the first move is
-    about, -1 none, and `named` where its name in the thought ends; `anchor`: the object that a relation refers to, -1
-    none, and `anchored` where its name in the request ends; `gazes` of whole episodes."""
+    about, -1 none, and `named` where the thought comes to it; `anchor`: the object that a relation refers to, -1 none,
+    `anchored` where its name in the request ends, and `referred` how many places from the thought's beginning on are
+    about it; `gazes` of whole episodes."""
 
     ids: Tensor
     labels: Tensor
@@ -63,12 +67,13 @@ class Lesson:
     named: int = 0
     anchor: int = -1
     anchored: int = 0
+    referred: int = 0
     gazes: tuple[Gaze, ...] = ()
 
     @property
     def looks(self) -> slice:
-        """Where the name is said and the first move not yet told: places that must have the object in view."""
-        said = int(self.spots.nonzero()[3]) if int(self.spots.sum()) >= 4 else 0
+        """Where the first move is about to be told, its name first: places that must have the object in view."""
+        said = int(self.spots.nonzero()[-1]) if int(self.spots.sum()) >= 4 else 0
         return slice(self.named, said + 1)
 
     @property
@@ -92,7 +97,7 @@ class Scribe:
         self.numbers = torch.tensor([tokenizer.encode(str(number))[0] for number in SPELLED])
         self._number_ids = {int(number): index for index, number in enumerate(self.numbers)}
         boxes = ('{"name": "segment", "arguments": {"bbox_2d": [', '{"name": "zoom", "arguments": {"bbox_2d": [')
-        self._boxes = {tokenizer.encode(skeleton)[-1] for skeleton in boxes}
+        self._boxes = {tokenizer.encode(skeleton)[-1] for skeleton in (*boxes, "<think>The dog [")}
 
     def lesson(self, history: History, kind: str, taught: Collection[int] | None = None) -> Lesson:
         """A lesson from a conversation; `taught` numbers the assistant turns (from 0) to learn, all by default."""
@@ -121,18 +126,22 @@ class Scribe:
         return torch.tensor([*ids[:where], *[self.image] * (rows * columns), *ids[where + 1 :]])
 
     def looking(self, lesson: Lesson) -> list[slice]:
-        """Of each assistant turn the places where what it names must be in view: from the end of the name to the last
-        coordinate."""
+        """Of each assistant turn the places where what it names must be in view: from the end of the name (in the first
+        turn from where it is to be said) to the last coordinate."""
         ids, found = lesson.ids.tolist(), []
-        for start, stop in self._spans(ids):
+        for turn, (start, stop) in enumerate(self._spans(ids)):
             named = ids.index(self.stop, start) if self.stop in ids[start:stop] else start
+            if turn == 0 and self.stop in ids[start:stop]:
+                named = self.named(ids)
             told = list(self._places(ids, start, stop))
             found.append(slice(named, told[-1] if told else named + 1))
         return found
 
     def named(self, ids: list[int]) -> int:
-        """Where the first thought's first sentence, the name, ends."""
-        return ids.index(self.stop, ids.index(self.think))
+        """Where the first thought comes to what is meant: at its beginning, or after what it refers to."""
+        start = ids.index(self.think)
+        end = ids.index(self.stop, start)
+        return end if self._number_ids.keys() & set(ids[start:end]) else start
 
     def mentioned(self, ids: list[int], phrases: Sequence[str]) -> int:
         """Where the last mention of one of some phrases ends in `ids`, 0 where there is none."""
@@ -169,7 +178,7 @@ class Scribe:
 def opening(scene: Scene, request: Request, turns: int) -> tuple[Any, Expert]:
     """The episode's first state for a request, and the expert who knows the answer."""
     task = Task(scene.image, f"scene-{scene.seed}", request.text, VIEW, Budget(turns=turns))
-    return begin(task, DIALECT), Expert(scene, request)
+    return begin(task, DIALECT), Expert(scene, request, place=DIALECT.place)
 
 
 def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> Lesson:
@@ -185,8 +194,9 @@ def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> 
     lesson = replace(lesson, target=target, named=scribe.named(ids))
     if request.anchor is None:
         return lesson
-    anchored = scribe.mentioned(ids[: ids.index(scribe.think)], phrases_of(scene.objects[request.anchor].name))
-    return replace(lesson, anchor=request.anchor, anchored=anchored) if anchored else lesson
+    begun = ids.index(scribe.think)
+    anchored = scribe.mentioned(ids[:begun], phrases_of(scene.objects[request.anchor].name))
+    return replace(lesson, anchor=request.anchor, anchored=anchored, referred=lesson.named - begun)
 
 
 @cache
@@ -196,17 +206,28 @@ def phrases_of(name: str) -> tuple[str, ...]:
 
 
 def draw(
-    scene: Scene, world: World, count: int, rng: np.random.Generator, fillers: Sequence[str] = ()
+    scene: Scene,
+    world: World,
+    count: int,
+    rng: np.random.Generator,
+    fillers: Sequence[str] = (),
+    associations: Associations | None = None,
 ) -> list[Request]:
-    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words, `fillers`
-    among them."""
+    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words: `fillers`
+    around what is meant, `associations` in place of what is known of it."""
     chance = random.Random(int(rng.integers(1 << 30)))
     made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
     weights = np.array([MIX[request.kind] for request in made])
     chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
-    return [
-        replace(request, text=paraphrase(request.text, request.kind, chance, fillers))
-        if chance.random() < OTHERWISE
-        else request
-        for request in chosen
-    ]
+    return [_otherwise(request, chance, fillers, associations) for request in chosen]
+
+
+def _otherwise(
+    request: Request, chance: random.Random, fillers: Sequence[str], associations: Associations | None
+) -> Request:
+    text = request.text
+    if associations and request.kind in ("reasoning", "absent") and chance.random() < REWORDED:
+        text = associations.reworded(request.subject, text, chance)
+    if chance.random() < OTHERWISE:
+        text = paraphrase(text, request.kind, chance, fillers)
+    return replace(request, text=text)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rsagent.training.policy.together import average
+
 DECAY = 0.05
 
 
@@ -37,6 +39,7 @@ class Optimiser:
 
     def step(self, factor: float, clip: float = 1.0) -> float:
         """One update at `factor` times the base rate; returns the largest norm before clipping."""
+        average(parameter for child in self._children for parameter in child)
         norm = max(float(nn.utils.clip_grad_norm_(parameters, clip)) for parameters in self._children)
         for group in self._adam.param_groups:
             group["lr"] = group["base"] * factor

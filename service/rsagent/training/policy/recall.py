@@ -5,8 +5,8 @@ In pictures a sentence is one request in six, and what else is there gives half 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,38 +18,32 @@ from rsagent.agent.prompts import BRIEF
 from rsagent.agent.state import Budget
 from rsagent.policy.chat import template_messages
 from rsagent.policy.protocol import Message
+from rsagent.training.policy.associations import Associations, told
 from rsagent.training.policy.dense import IGNORE
 from rsagent.training.policy.lessons import DIALECT, Scribe
 from rsagent.training.policy.meanings import embedded
 from rsagent.training.policy.reader import causal, read
 from rsagent.training.synthesis import wording
-from rsagent.training.world.knowledge import facts
 from rsagent.training.world.names import entries
 from rsagent.training.world.phrasing import FRAMES
 
-RECALLED = 48
+RECALLED = 40
 """Sentences a step."""
 DOUBT = 0.5
 """Share of them of which words are lost."""
-
-
-def glosses(folder: Path) -> list[tuple[str, str]]:
-    """The rows (name, sentence) of `glosses.tsv`, where a run has one."""
-    path = folder / "glosses.tsv"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [(name, text) for name, text in (line.split("\t") for line in lines)]
+REWORDED = 0.7
+"""Share of them said in other words."""
 
 
 class Recall:
-    """Writes batches of sentences with the name that each is about; `glosses` are further ones, (name, sentence)."""
+    """Writes batches of sentences with the name that each is about; `glosses` are further ones, (name, sentence), and
+    with `associations` most are said in other words."""
 
-    def __init__(self, scribe: Scribe, glosses: Sequence[tuple[str, str]] = ()) -> None:
-        self.scribe = scribe
-        told = [
-            (name, fact.text) for name, known in facts(more=True).items() for fact in known if fact.voice == "train"
-        ]
-        named = [(entry.name, phrase) for entry in entries() for phrase in entry.phrases]
-        self.sentences = (*told, *told, *glosses, *named)
+    def __init__(
+        self, scribe: Scribe, glosses: Sequence[tuple[str, str]] = (), associations: Associations | None = None
+    ) -> None:
+        self.scribe, self.associations = scribe, associations
+        self.sentences = told(glosses)
         self.heads = {entry.name: scribe.tokenizer.encode(f"<think>{wording.seek(entry.name)}") for entry in entries()}
 
     def batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -57,6 +51,8 @@ class Recall:
         rows = []
         for index in rng.integers(len(self.sentences), size=count):
             name, text = self.sentences[int(index)]
+            if self.associations and rng.random() < REWORDED:
+                text = self.associations.reworded(name, text, random.Random(int(rng.integers(1 << 30))))
             rows.append(self.row(name, self.asked(text, rng)))
         ids, labels = (
             nn.utils.rnn.pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True, padding_value=fill)

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from rsagent.training.policy.together import agreed, rank
+
 
 @dataclass
 class Run:
@@ -31,8 +33,8 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Share of the run's minutes that are gone, 0..1."""
-        return min(1.0, (self.spent + time.monotonic() - self._since) / 60 / self.minutes)
+        """Share of the run's minutes that are gone, 0..1, by the clock of process 0."""
+        return agreed(min(1.0, (self.spent + time.monotonic() - self._since) / 60 / self.minutes))
 
     def note(self, figures: Mapping[str, float]) -> None:
         """Collect figures of a step for the next report."""
@@ -43,6 +45,8 @@ class Run:
         """Write means since the last report to the log and the terminal."""
         figures = {key: round(sum(values) / len(values), 4) for key, values in self._sums.items()}
         self._sums.clear()
+        if rank():
+            return
         minutes = round((self.spent + time.monotonic() - self._since) / 60, 2)
         line = {"stage": self.stage, "step": self.step, "minutes": minutes, **figures}
         line |= {key: round(value, 4) for key, value in extra.items()}
@@ -53,6 +57,8 @@ class Run:
 
     def save(self, **state: Any) -> None:
         """Write a checkpoint; a crash meanwhile leaves the old one."""
+        if rank():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         spent = self.spent + time.monotonic() - self._since
         partial = self.path.with_suffix(".partial")

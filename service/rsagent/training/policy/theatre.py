@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from rsagent.training.policy.album import PAGE, Album
+from rsagent.training.policy.associations import Associations
 from rsagent.training.policy.lessons import Gaze, Lesson, Scribe, draw
 from rsagent.training.policy.play import play
 from rsagent.training.world import World
@@ -18,7 +20,17 @@ BILL = 64
 TURNS = {1: 0.15, 2: 0.05, 3: 0.1, 4: 0.15, 6: 0.15, 8: 0.4}
 
 
-def perform(scribe: Scribe, album: Album, world: World, seed: int, count: int = BILL) -> list[Lesson]:
+@dataclass(frozen=True)
+class Words:
+    """What requests are said with beside the world's own phrasings: see `lessons.draw`."""
+
+    fillers: Sequence[str] = ()
+    associations: Associations | None = None
+
+
+def perform(
+    scribe: Scribe, album: Album, world: World, seed: int, count: int = BILL, words: Words = Words()
+) -> list[Lesson]:
     """`count` episodes over scenes of one page of `album`; the same for the same seed."""
     rng = np.random.default_rng(seed)
     page = album.pages[seed % len(album.pages)]
@@ -27,19 +39,19 @@ def perform(scribe: Scribe, album: Album, world: World, seed: int, count: int = 
     for row in range(count):
         scene = batch.scene(row, world.names)
         turns = int(rng.choice(list(TURNS), p=list(TURNS.values())))
-        lessons.append(play(scribe, scene, draw(scene, world, 1, rng)[0], turns, rng))
+        request = draw(scene, world, 1, rng, words.fillers, words.associations)[0]
+        lessons.append(play(scribe, scene, request, turns, rng))
     return lessons
 
 
-def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: range) -> None:
+def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: range, words: Words = Words()) -> None:
     """Write files of 64 lessons each into `folder`; a file already there is left alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in bills:
         path = folder / f"{number:04d}.pt"
         if not path.exists():
-            torch.save(
-                [stored(lesson) for lesson in perform(scribe, album, world, number)], path.with_suffix(".partial")
-            )
+            lessons = perform(scribe, album, world, number, words=words)
+            torch.save([stored(lesson) for lesson in lessons], path.with_suffix(".partial"))
             path.with_suffix(".partial").rename(path)
 
 

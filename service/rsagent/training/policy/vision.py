@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rsagent.training.policy.dense import DenseHeads, dense_losses, dense_target
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import PATCH, VISION
+from rsagent.training.policy.together import SEEDS, alike, rank
 from rsagent.training.policy.tower import encode, patchify
 
 WEIGHTS = {"patch": 1.0, "cell": 1.0, "box": 0.4, "tint": 1.0, "reach": 4.0}
@@ -114,8 +116,14 @@ class VisionTrainer:
         used = nn.ModuleDict({"visual": visual, "heads": self.heads})
         visual.deepstack_merger_list.requires_grad_(False)
         self.optimiser = Optimiser(used, plan.lr)
-        self.batches = train.batches(plan.batch, plan.seed, plan.crowded)
-        self.rng = np.random.default_rng(plan.seed)
+        self.train = train
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Draw data as a run does that has come to `step`; each process draws its own."""
+        seed = self.plan.seed + step + SEEDS * rank()
+        self.batches = self.train.batches(self.plan.batch, seed, self.plan.crowded)
+        self.rng = np.random.default_rng(seed)
 
     def losses(self, batch: Batch, images: NDArray[np.uint8], worn: NDArray[np.int64]) -> tuple[dict[str, Tensor], Any]:
         device = self.plan.device
@@ -146,6 +154,11 @@ class VisionTrainer:
         return {"val_" + key: float(np.mean([f[key] for f in figures])) for key in figures[0]}
 
 
+def part_of(model: Mapping[str, Tensor], name: str = "model.visual.") -> dict[str, Tensor]:
+    """The tower's share of a whole model's weights."""
+    return {key.removeprefix(name): value for key, value in model.items() if key.startswith(name)}
+
+
 def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start: Path | None = None) -> None:
     """Run stage A in `folder` (resumes from its checkpoint, else begins with the weights of `start`); leaves
     `vision.pt` with the tower and the heads."""
@@ -156,14 +169,16 @@ def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start
         visual.load_state_dict(state["visual"])
         trainer.heads.load_state_dict(state["heads"])
         trainer.optimiser.load_state_dict(state["optimiser"])
-        trainer.batches = train.batches(plan.batch, plan.seed + run.step, plan.crowded)
+        trainer.restart(run.step)
     elif start:
         earlier = torch.load(start, weights_only=True)
-        visual.load_state_dict(earlier["visual"])
+        visual.load_state_dict(earlier["visual"] if "visual" in earlier else part_of(earlier["model"]))
         trainer.heads.load_state_dict(earlier["heads"])
     else:
         prepare(visual, train)
         look_around(visual)
+    alike(visual)
+    alike(trainer.heads)
     while run.progress < 1:
         run.note(trainer.step(factor_at(run.progress, run.step)))
         run.step += 1

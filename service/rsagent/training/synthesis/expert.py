@@ -7,17 +7,19 @@ action. The truth it has is in the original picture's pixels.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 import numpy as np
 
 from rsagent.agent.actions import Action, Finish, NoTarget, Segment, Zoom
 from rsagent.agent.state import EpisodeState, MaskRecord
-from rsagent.geometry import Box, Point
+from rsagent.geometry import Box, Frame, Point
 from rsagent.segmenter.protocol import Mask
 from rsagent.training.synthesis import wording
 from rsagent.training.synthesis.clicks import correction
+from rsagent.training.world.layout import centre
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 
@@ -69,11 +71,13 @@ def shows(window: tuple[float, ...], box: Box) -> bool:
 
 @dataclass(frozen=True)
 class Expert:
-    """Answers one request about one scene."""
+    """Answers one request about one scene. `place` spells a point of the picture in a dialect; with it, the first
+    thought about a relation says where that is to which the relation refers."""
 
     scene: Scene
     request: Request
     habits: Habits = Habits()
+    place: Callable[[float, float, Frame], str] | None = None
 
     def say(self, state: EpisodeState, situation: str, name: str, found: str = "") -> str:
         """A thought, in words that depend on the turn and the habit alone."""
@@ -98,6 +102,14 @@ class Expert:
 
     def decide(self, state: EpisodeState) -> Move:
         """The next move after whatever has happened so far."""
+        move = self._decide(state)
+        if self.place is None or state.turns or self.request.anchor is None or not self.request.targets:
+            return move
+        anchor = self.scene.objects[self.request.anchor]
+        place = self.place(*centre(anchor), state.last_frame)
+        return replace(move, thought=f"{wording.reference(anchor.name, place)} {move.thought}")
+
+    def _decide(self, state: EpisodeState) -> Move:
         last = state.masks[-1] if state.masks and state.turns and state.turns[-1].mask_id else None
         if not self.request.targets:
             return self._refuse(state, last)

@@ -3,8 +3,9 @@
 Every thought names what is meant first and judges after it: a small model reads the request into a name, looks the
 name up among the image tokens where the sentence stops, and only then can it know whether the thing is here, is small,
 or wears the mask. A thought that begins with the judgement asks for it before anything has been looked at. And no
-thought says where a thing is before the box has been tried: the policy learns to guess the place and then to trust
-its guess, which teacher forcing hides (the right place is in the prompt).
+thought says where the meant thing is before the box has been tried: the policy learns to guess the place and then to
+trust its guess, which teacher forcing hides (the right place is in the prompt). What a relation refers to is another
+matter: its place is a step of its own, looked up like any name, and from there on it stands in words.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ def together(count: int, pick: int = 0) -> str:
     return TOGETHER[pick % len(TOGETHER)].format(count=count)
 
 
+def reference(name: str, place: str) -> str:
+    """What a relation refers to and where that is, before the thought about what is meant."""
+    return f"{the(name)} {place}."
+
+
 def missing(name: str) -> str:
     """The reason that `report_no_target` gives."""
     return f"no {name}"
@@ -76,6 +82,7 @@ def thoughts(name: str) -> Iterator[str]:
     """Each thought once, for the tokenizer's corpus."""
     for situation, wordings in PHRASES.items():
         yield from (phrase(situation, name, name, pick) for pick in range(len(wordings)))
+    yield reference(name, "[8, 16]")
     yield missing(name)
     yield from (together(count, pick) for count in range(2, 7) for pick in range(len(TOGETHER)))
 

@@ -96,7 +96,8 @@ class Workshop:
             plan = chance.choices(list(PLANS), list(PLANS.values()))[0]
             budget = chance.choices(list(BUDGETS), list(BUDGETS.values()))[0]
             voice = chance.getrandbits(30)
-            expert = Expert(occasion.scene, request, replace(self.habits, voice=voice if self.varied else None))
+            habits = replace(self.habits, voice=voice if self.varied else None)
+            expert = Expert(occasion.scene, request, habits, stage.dialect.place)
             least = len(expert.order) + 1 if len(expert.order) > 1 else 1
             if least > max(BUDGETS):
                 continue
