@@ -51,10 +51,12 @@ def _begin(threads: int, seed: int = 0) -> None:
 
 
 @app.command()
-def album(folder: Folder, pages: int = 80, crowded: int = 32, large: int = 15, few: int = 16) -> None:
-    """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones; a few of each
-    on held-out backgrounds."""
-    compose("val", range(10), folder / "album" / "val")
+def album(
+    folder: Folder, pages: int = 80, crowded: int = 32, large: int = 15, few: int = 16, held: int = 10
+) -> None:
+    """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones, and those of the
+    held-out backgrounds."""
+    compose("val", range(held), folder / "album" / "val")
     compose("train", range(CROWDED, CROWDED + few), folder / "few" / "train", FEW)
     compose("val", range(1), folder / "few" / "val", FEW)
     compose("train", range(CROWDED, CROWDED + crowded), folder / "album" / "train")
@@ -76,7 +78,7 @@ def vision(
     batch: int = 4,
     lr: float = 6e-4,
     crowded: Annotated[float, typer.Option(help="Share of crowded scenes.")] = 0.8,
-    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint, of stage A or B.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint, of stage A or B, or a policy's directory.")] = None,
     threads: Threads = 1,
     device: str = "cpu",
 ) -> None:
@@ -91,12 +93,17 @@ def vision(
     train_vision(model.model.visual, plan, folder / "album", folder, start=start)
 
 
-def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
-    """The tower of stage A, and a language model that starts where names are looked for."""
-    album = Album(folder / "album" / "train")
+def _tower(folder: Path, model: Any, heads: DenseHeads) -> None:
+    """The tower of stage A and its heads."""
     state = torch.load(folder / "vision.pt", weights_only=True)
     model.model.visual.load_state_dict(state["visual"])
     heads.load_state_dict(state["heads"])
+
+
+def _first(folder: Path, model: Any, heads: DenseHeads, scribe: Scribe) -> None:
+    """The tower of stage A, and a language model that starts where names are looked for."""
+    album = Album(folder / "album" / "train")
+    _tower(folder, model, heads)
     centre(model, heads, album)
     prepare_language(model, scribe)
     name_embeddings(model, scribe, heads, album.names)
@@ -131,7 +138,7 @@ def joint(
     lr: float = 1.2e-3,
     tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
     start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
-    grow: Annotated[Path | None, typer.Option(help="Begin with this checkpoint directory and `words`.")] = None,
+    grow: Annotated[Path | None, typer.Option(help="Begin with this checkpoint directory, `words` and the tower of `vision --start`.")] = None,
     settle: Annotated[int, typer.Option(help="So many steps the probes learn and teach nobody.")] = 0,
     hold: Annotated[float, typer.Option(help="Share of the time at the full rate.")] = 0.45,
     episodes: Annotated[float, typer.Option(help="Share of steps that are whole episodes.")] = 0.5,
@@ -146,6 +153,7 @@ def joint(
     model = shaped(folder, scribe.tokenizer)
     if grow is not None:
         take(model, grow, scribe.tokenizer)
+        _tower(folder, model, heads)
     elif start is None:
         _first(folder, model, heads, scribe)
     plan = JointPlan(minutes=minutes, batch=batch, lr=lr, tower=tower, seed=seed, device=device)
@@ -157,8 +165,6 @@ def joint(
         heads.load_state_dict(state["heads"])
         if "probes" in state:
             stage.probes.load_state_dict(state["probes"])
-    if settle and not (folder / "joint.pt").exists():
-        stage.settle(settle)
     train_joint(stage, folder)
 
 

@@ -90,9 +90,9 @@ def dense_targets(owner: Tensor, names: Tensor, boxes: Tensor) -> Targets:
     return Targets(patch, cell, reach, chosen, which >= 0, which)
 
 
-def targets_of(batch: Batch) -> Targets:
+def targets_of(batch: Batch, device: str | torch.device = "cpu") -> Targets:
     """The targets of a batch out of an album."""
-    return dense_targets(*(torch.from_numpy(part) for part in (batch.owner, batch.names, batch.boxes)))
+    return dense_targets(*(torch.from_numpy(part).to(device) for part in (batch.owner, batch.names, batch.boxes)))
 
 
 class DenseHeads(nn.Module):

@@ -117,24 +117,6 @@ class Joint:
         self.taken += 1
         return figures | {"norm": self.optimiser.step(factor)}
 
-    def settle(self, steps: int, lr: float = 3e-3) -> None:
-        """Teach new heads what the tower, at rest, knows already: else they would teach it their ignorance."""
-        adam, pages = torch.optim.Adam(self.heads.parameters(), lr), self.train.batches(self.plan.batch, 11, 0.5)
-        for step in range(steps):
-            batch = next(pages)
-            images, worn = wear(batch, 0.3, self.rng)
-            with torch.autocast(self.plan.device, torch.bfloat16):
-                with torch.no_grad():
-                    seen = encode(self.model.model.visual, torch.from_numpy(images), deepstack=False)
-                losses = dense_losses(self.heads, seen, targets_of(batch), torch.from_numpy(worn))
-            loss = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.param_groups[0]["lr"] = lr * (1 - step / steps)
-            adam.step()
-            adam.zero_grad()
-            if step % 50 == 0:
-                print(f"heads {step} dense {loss.item():.2f}", flush=True)
-
     def quiet(self, x: Tensor) -> Tensor:
         """States as new probes are given them: for a while they learn and teach nobody."""
         return x.detach() if self.taken < self.plan.settle else x

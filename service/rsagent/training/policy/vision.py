@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rsagent.agent.render import tint
 from rsagent.training.policy.album import Album, Batch
-from rsagent.training.policy.dense import DenseHeads, dense_losses, dense_targets, probe, smooth_features
+from rsagent.training.policy.dense import DenseHeads, dense_losses, probe, smooth_features, targets_of
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import PATCH, VISION
 from rsagent.training.policy.together import SEEDS, alike, rank
 from rsagent.training.policy.tower import encode, patchify
 
+SETTLED = 300
 WEIGHTS = {"patch": 1.0, "cell": 1.0, "box": 0.4, "tint": 1.0, "reach": 4.0}
 
 
@@ -127,8 +129,7 @@ class VisionTrainer:
 
     def losses(self, batch: Batch, images: NDArray[np.uint8], worn: NDArray[np.int64]) -> tuple[dict[str, Tensor], Any]:
         device = self.plan.device
-        owner, names, boxes = (torch.from_numpy(a) for a in (batch.owner, batch.names, batch.boxes))
-        targets = dense_targets(owner.to(device), names.to(device), boxes.to(device))
+        targets = targets_of(batch, device)
         with torch.autocast(device, torch.bfloat16):
             seen = encode(self.visual, torch.from_numpy(images).to(device), deepstack=False)
             losses = dense_losses(self.heads, seen, targets, torch.from_numpy(worn).to(device))
@@ -159,9 +160,29 @@ def part_of(model: Mapping[str, Tensor], name: str = "model.visual.") -> dict[st
     return {key.removeprefix(name): value for key, value in model.items() if key.startswith(name)}
 
 
+def settle(visual: Any, heads: DenseHeads, album: Album, steps: int, batch: int = 8, lr: float = 3e-3) -> None:
+    """Teach new heads what the tower, at rest, knows already: else they would teach it their ignorance."""
+    adam, pages, rng = torch.optim.Adam(heads.parameters(), lr), album.batches(batch, 11, 0.5), np.random.default_rng(11)
+    device = next(heads.parameters()).device
+    for step in range(steps):
+        page = next(pages)
+        images, worn = wear(page, 0.3, rng)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                seen = encode(visual, torch.from_numpy(images).to(device), deepstack=False)
+            losses = dense_losses(heads, seen, targets_of(page, device), torch.from_numpy(worn).to(device))
+        loss = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+        adam.step()
+        adam.zero_grad()
+        if step % 50 == 0:
+            print(f"heads {step} dense {loss.item():.2f}", flush=True)
+
+
 def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start: Path | None = None) -> None:
-    """Run stage A in `folder` (resumes from its checkpoint, else begins with the weights of `start`); leaves
-    `vision.pt` with the tower and the heads."""
+    """Run stage A in `folder` (resumes from its checkpoint, else begins with the weights of `start`: a checkpoint of
+    stage A or B, or an exported directory, which has no heads any more); leaves `vision.pt` with tower and heads."""
     train = Album(album / "train")
     trainer = VisionTrainer(visual, plan, train, Album(album / "val"))
     run = Run(folder, "vision", plan.minutes)
@@ -170,6 +191,9 @@ def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start
         trainer.heads.load_state_dict(state["heads"])
         trainer.optimiser.load_state_dict(state["optimiser"])
         trainer.restart(run.step)
+    elif start and start.is_dir():
+        visual.load_state_dict(part_of(load_file(start / "model.safetensors")))
+        settle(visual, trainer.heads, train, SETTLED)
     elif start:
         earlier = torch.load(start, weights_only=True)
         visual.load_state_dict(earlier["visual"] if "visual" in earlier else part_of(earlier["model"]))
