@@ -8,6 +8,7 @@ from tests.training.policy.stages import scribe
 
 from rsagent.training.policy.lexicon import Lexicon, choose, defined, grow, stems, vectors_of, visible, words_of
 
+
 def lexicon(*words: str) -> Lexicon:
     vectors = np.random.default_rng(1).normal(size=(len(words), 100)).astype(np.float32)
     return Lexicon(words, vectors, len(scribe().tokenizer))

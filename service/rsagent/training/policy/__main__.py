@@ -51,9 +51,7 @@ def _begin(threads: int, seed: int = 0) -> None:
 
 
 @app.command()
-def album(
-    folder: Folder, pages: int = 80, crowded: int = 32, large: int = 15, few: int = 16, held: int = 10
-) -> None:
+def album(folder: Folder, pages: int = 80, crowded: int = 32, large: int = 15, few: int = 16, held: int = 10) -> None:
     """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones, and those of the
     held-out backgrounds."""
     compose("val", range(held), folder / "album" / "val")
@@ -78,7 +76,7 @@ def vision(
     batch: int = 4,
     lr: float = 6e-4,
     crowded: Annotated[float, typer.Option(help="Share of crowded scenes.")] = 0.8,
-    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint, of stage A or B, or a policy's directory.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of A or B, or directory.")] = None,
     threads: Threads = 1,
     device: str = "cpu",
 ) -> None:
@@ -138,7 +136,7 @@ def joint(
     lr: float = 1.2e-3,
     tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
     start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
-    grow: Annotated[Path | None, typer.Option(help="Begin with this checkpoint directory, `words` and the tower of `vision --start`.")] = None,
+    grow: Annotated[Path | None, typer.Option(help="Begin with this directory, `words`, and stage A.")] = None,
     settle: Annotated[int, typer.Option(help="So many steps the probes learn and teach nobody.")] = 0,
     hold: Annotated[float, typer.Option(help="Share of the time at the full rate.")] = 0.45,
     episodes: Annotated[float, typer.Option(help="Share of steps that are whole episodes.")] = 0.5,

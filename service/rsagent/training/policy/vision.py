@@ -162,8 +162,8 @@ def part_of(model: Mapping[str, Tensor], name: str = "model.visual.") -> dict[st
 
 def settle(visual: Any, heads: DenseHeads, album: Album, steps: int, batch: int = 8, lr: float = 3e-3) -> None:
     """Teach new heads what the tower, at rest, knows already: else they would teach it their ignorance."""
-    adam, pages, rng = torch.optim.Adam(heads.parameters(), lr), album.batches(batch, 11, 0.5), np.random.default_rng(11)
-    device = next(heads.parameters()).device
+    adam, device = torch.optim.Adam(heads.parameters(), lr), next(heads.parameters()).device
+    pages, rng = album.batches(batch, seed=11, crowded=0.5), np.random.default_rng(11)
     for step in range(steps):
         page = next(pages)
         images, worn = wear(page, 0.3, rng)
