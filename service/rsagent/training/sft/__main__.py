@@ -33,6 +33,7 @@ from rich.console import Console
 from rsagent.cli.app import main as told
 from rsagent.training.chat.adapting import Part
 from rsagent.training.sft.train import Plan, beginning, parts, train
+from rsagent.training.synthesis.choosing import SHARES
 
 console = Console()
 
@@ -62,6 +63,8 @@ def main(
 ) -> None:
     if part not in get_args(Part):
         raise typer.BadParameter(f"--part is one of {', '.join(get_args(Part))}")
+    if unknown := sorted(set(without or ()) - set(map(str, SHARES))):
+        raise typer.BadParameter(f"--without {unknown[0]!r}: shapes are {', '.join(map(str, SHARES))}")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     try:

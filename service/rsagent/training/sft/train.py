@@ -4,7 +4,7 @@ gradient checkpointing, FSDP and DeepSpeed are all there. Ours are only the toke
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rsagent.training.sft.batches import Collator
 from rsagent.training.sft.conversations import Passages, check_dialect
 from rsagent.training.sft.curves import draw
 from rsagent.training.synthesis import records
+from rsagent.training.synthesis.records import TrajectoriesMissing, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,21 @@ def beginning(name: str, device: str, *, scratch: bool, dtype: str = "auto") -> 
     return bundle(model, directory, name, LocalPolicySettings().max_pixels), directory
 
 
+def taught(lessons: Iterable[Trajectory], without: Sequence[str]) -> list[Trajectory]:
+    """The trajectories whose shape is not one of `without`. Raises TrajectoriesMissing where none is left."""
+    kept = [lesson for lesson in lessons if lesson.meta.shape not in without]
+    if not kept:
+        raise TrajectoriesMissing(f"no trajectory is left without {', '.join(without)}: leave out fewer shapes")
+    return kept
+
+
 def train(checkpoint: Checkpoint, source: Path, data: Path, folder: Path, plan: Plan) -> dict[str, float]:
     """Train on the trajectories in `data`; leaves Trainer's checkpoints (from which it resumes), `curves.png` and an
     `export` directory in `folder`. The last figures. Raises TrajectoriesMissing and CheckpointError."""
     from transformers import Trainer
     from transformers.trainer_utils import get_last_checkpoint
 
-    lessons = [lesson for lesson in records.read(data) if lesson.meta.shape not in plan.without]
+    lessons = taught(records.read(data), plan.without)
     check_dialect(lessons, checkpoint)
     random.Random(plan.seed).shuffle(lessons)
     held = min(plan.held_out, len(lessons) // 5)
