@@ -1,4 +1,4 @@
-"""The nano policy's shape: a Qwen3-VL configuration of about ten million parameters.
+"""The nano policy's shape: a Qwen3-VL configuration of nine million parameters, and as many again for words.
 
 Every number that both the checkpoint and the training code need is here, once. The tower looks at
 about 224 x 224 pixels (at most 49 image tokens of 32 x 32 px), the language model is 256 wide.
