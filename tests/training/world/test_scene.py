@@ -107,3 +107,13 @@ def test_a_chosen_cast_is_placed_in_order(world: World) -> None:
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="choose train, val or test"):
         World("dev")  # type: ignore[arg-type]
+
+
+@needs_material
+def test_a_strange_ground_changes_the_ground_alone(world: World) -> None:
+    for seed in range(8):
+        plain, strange = (world.scene(seed, Recipe(count=(1, 1), strange=share)) for share in (0.0, 1.0))
+        assert same(strange, world.scene(seed, Recipe(count=(1, 1), strange=1.0)))
+        assert [placed.name for placed in strange.objects] == [placed.name for placed in plain.objects]
+        ground = ~plain.objects[0].mask & ~strange.objects[0].mask
+        assert np.abs(plain.image.astype(int) - strange.image)[ground].mean() > 1

@@ -51,15 +51,23 @@ def _begin(threads: int, seed: int = 0) -> None:
 
 
 @app.command()
-def album(folder: Folder, pages: int = 80, crowded: int = 32, large: int = 15, few: int = 16, held: int = 10) -> None:
+def album(
+    folder: Folder,
+    pages: int = 80,
+    crowded: int = 32,
+    large: int = 15,
+    few: int = 16,
+    held: int = 10,
+    strange: Annotated[float, typer.Option(help="Share of training scenes whose ground no photograph shows.")] = 0.0,
+) -> None:
     """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones, and those of the
     held-out backgrounds."""
     compose("val", range(held), folder / "album" / "val")
-    compose("train", range(CROWDED, CROWDED + few), folder / "few" / "train", FEW)
+    compose("train", range(CROWDED, CROWDED + few), folder / "few" / "train", FEW, strange)
     compose("val", range(1), folder / "few" / "val", FEW)
-    compose("train", range(CROWDED, CROWDED + crowded), folder / "album" / "train")
-    compose("train", range(pages), folder / "album" / "train")
-    compose("train", range(LARGE, LARGE + large), folder / "album" / "large")
+    compose("train", range(CROWDED, CROWDED + crowded), folder / "album" / "train", strange=strange)
+    compose("train", range(pages), folder / "album" / "train", strange=strange)
+    compose("train", range(LARGE, LARGE + large), folder / "album" / "large", strange=strange)
 
 
 @app.command()

@@ -8,7 +8,7 @@ mapped and never loaded whole. Mirrored half of the time, so that a second pass 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -83,12 +83,13 @@ def _describe(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArr
     return owner, which, boxes
 
 
-def compose_page(world: World, number: int, folder: Path) -> None:
-    """Write page `number` of `world` into `folder`; a page already there is left alone."""
+def compose_page(world: World, number: int, folder: Path, strange: float = 0.0) -> None:
+    """Write page `number` of `world` into `folder`; a page already there is left alone. `strange`: see `Recipe`."""
     final = folder / f"{number:04d}-images.npy"
     if final.exists():
         return
-    scenes = [world.scene(number * PAGE + i, page_recipe(number)) for i in range(PAGE)]
+    recipe = replace(page_recipe(number), strange=strange)
+    scenes = [world.scene(number * PAGE + i, recipe) for i in range(PAGE)]
     owners, which, boxes = (np.stack(parts) for parts in zip(*map(_describe, scenes), strict=True))
     for key, array in (("owner", owners), ("which", which), ("boxes", boxes)):
         np.save(folder / f"{number:04d}-{key}.npy", array)
@@ -97,13 +98,13 @@ def compose_page(world: World, number: int, folder: Path) -> None:
     partial.rename(final)
 
 
-def compose(split: Split, pages: range, folder: Path, names: int | None = None) -> None:
+def compose(split: Split, pages: range, folder: Path, names: int | None = None, strange: float = 0.0) -> None:
     """Write these pages of a split's album, with the first `names` names only. Ids are those of the whole world."""
     folder.mkdir(parents=True, exist_ok=True)
     world = World(split, names=names)
     (folder / "names.txt").write_text("\n".join(World(split).names) + "\n", encoding="utf-8")
     for number in pages:
-        compose_page(world, number, folder)
+        compose_page(world, number, folder, strange)
 
 
 class Album:

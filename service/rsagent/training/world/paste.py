@@ -51,6 +51,19 @@ def ground(levels: tuple[Pixels, ...], size: tuple[int, int], rng: np.random.Gen
     return np.asarray(cv2.convertScaleAbs(out, alpha=rng.uniform(0.75, 1.15), beta=rng.uniform(-10, 15)), np.uint8)
 
 
+def strange(ground: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """A ground that no photograph shows, uint8 [h, w, 3]: colours swapped and bent, half of the time mixed with another
+    ground of the same size in soft patches. There are few photographs, and a tower comes to know them."""
+    made = ground.astype(np.float32) * np.float32(1 / 255)
+    if rng.random() < 0.5:
+        height, width = ground.shape[:2]
+        rough = rng.random((int(rng.integers(2, 7)), int(rng.integers(2, 7))), np.float32)
+        share = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
+        made = made * share + other.astype(np.float32) * np.float32(1 / 255) * (1 - share)
+    made = made[..., rng.permutation(3)] ** rng.uniform(0.6, 1.6, 3).astype(np.float32)
+    return np.asarray(np.rint(made * 255), np.uint8)
+
+
 def _matrix(shape: tuple[int, ...], scale: float, look: Look) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """The affine map from cut-out to patch, and the patch's (width, height)."""
     height, width = shape[:2]

@@ -31,7 +31,8 @@ class Recipe:
     `overlap` the most of an earlier object's pixels that later ones may cover; `repeat` the
     probability that a scene holds a second instance of one of its names, or up to `times` of them; `touch`
     the probability that an object is pushed against an earlier one; `combinations` which pairs of names
-    may meet (see `world.combinations`). The defaults of the last three leave a seed's scene as it was without them.
+    may meet (see `world.combinations`); `strange` the probability of a ground that no photograph shows. The defaults of
+    the last four leave a seed's scene as it was without them.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -42,6 +43,7 @@ class Recipe:
     times: int = 2
     touch: float = 0.0
     combinations: Combinations = "any"
+    strange: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class World:
         self.entries = entries()[:names]
         self.names = tuple(entry.name for entry in self.entries)
         self._grounds = tuple((stock.grounds[g.path], self._barred(g.shows)) for g in pictures)
+        self._empty = tuple(levels for levels, barred in self._grounds if not barred)
         self._stamps = tuple(stamp for entry in entries() for stamp in entry.stamps)
         self._cutouts = tuple(stock.cutouts[stamp] for stamp in self._stamps)
         self._legible = {stamp for entry in entries() if "road sign" in entry.kinds for stamp in entry.stamps}
@@ -155,6 +158,9 @@ class World:
         self, seed: int, picture: tuple[Pixels, ...], cast: list[int], recipe: Recipe, rng: np.random.Generator
     ) -> Scene:
         backdrop = paste.ground(picture, recipe.size, rng)
+        if recipe.strange and rng.random() < recipe.strange:
+            other = self._empty[int(rng.integers(len(self._empty)))]
+            backdrop = paste.strange(backdrop, paste.ground(other, recipe.size, rng), rng)
         sheet = _Sheet(backdrop.astype(np.float32) * np.float32(1 / 255), np.zeros(recipe.size, np.uint8), [])
         placed = []
         for name in cast:
