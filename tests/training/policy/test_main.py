@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from rsagent.policy.checkpoint import load
 from rsagent.policy.settings import LocalPolicySettings
-from rsagent.training.policy import album, joint, theatre, vision
+from rsagent.training.policy import album, joint, lessons, theatre, vision
 from rsagent.training.policy.__main__ import app
 from rsagent.training.world.stock import find
 
@@ -29,7 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     or_skip(lambda: find("backgrounds/mate/nature/Dune.jpg"))
     for module in (album, theatre):
         monkeypatch.setattr(module, "PAGE", SCENES)
-    monkeypatch.setattr(theatre.perform, "__defaults__", (8, theatre.Words()))
+    monkeypatch.setattr(theatre.perform, "__defaults__", (8, lessons.PLAIN))
     monkeypatch.setattr(vision, "SETTLED", 2)
     for stage in (vision.VisionTrainer, joint.Joint):
         monkeypatch.setattr(stage.validate, "__defaults__", (1,))

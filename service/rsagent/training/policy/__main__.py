@@ -22,16 +22,15 @@ import typer
 
 from rsagent.cli.app import main as told
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
-from rsagent.training.policy.associations import associations
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import read_out
 from rsagent.training.policy.export import card, export, fresh
-from rsagent.training.policy.growing import WORDNET, fillers, fitted, learn_words, shaped, take
+from rsagent.training.policy.growing import WORDNET, fitted, learn_words, said_with, shaped, take
 from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
 from rsagent.training.policy.meanings import Spoken, plain
-from rsagent.training.policy.theatre import Words, rehearse
+from rsagent.training.policy.theatre import rehearse
 from rsagent.training.policy.together import SEEDS, join, rank
 from rsagent.training.policy.vision import VisionPlan, train_vision
 from rsagent.training.policy.vocabulary import build_tokenizer, load_tokenizer
@@ -132,8 +131,8 @@ def words(
 def rehearsal(folder: Folder, bills: int = 90) -> None:
     """Play expert episodes, 64 a file; stage B needs some."""
     scribe = Scribe(load_tokenizer(folder / "tokenizer"))
-    words = Words(fillers(folder), associations(folder))
-    rehearse(scribe, Album(folder / "album" / "large"), World("train"), folder / "played", range(bills), words)
+    album, words = Album(folder / "album" / "large"), said_with(folder)
+    rehearse(scribe, album, World("train"), folder / "played", range(bills), words)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rsagent.training.policy.album import Batch
-from rsagent.training.policy.associations import Associations
 from rsagent.training.policy.dense import GRID, IGNORE, SPELLED, bin_places, box_iou
-from rsagent.training.policy.lessons import Lesson, Scribe, draw, first_lesson
+from rsagent.training.policy.lessons import PLAIN, Lesson, Scribe, Words, draw, first_lesson
 from rsagent.training.policy.meanings import embedded
 from rsagent.training.policy.reader import Past, causal, read, token_places
 from rsagent.training.policy.tower import Seen
@@ -29,14 +28,13 @@ def ask(
     batch: Batch,
     each: int,
     rng: np.random.Generator,
-    fillers: Sequence[str] = (),
-    associations: Associations | None = None,
+    words: Words = PLAIN,
 ) -> list[list[Lesson]]:
     """`each` lessons about every picture of a batch."""
     asked = []
     for row in range(len(batch.images)):
         scene = batch.scene(row, world.names)
-        chosen = draw(scene, world, each, rng, fillers, associations)
+        chosen = draw(scene, world, each, rng, words)
         turns = rng.choice([1, 2, 3, 4, 6, 8], each, p=[0.35, 0.05, 0.05, 0.1, 0.1, 0.35])
         made = [first_lesson(scribe, scene, request, int(t)) for request, t in zip(chosen, turns, strict=True)]
         asked.append([replace(lesson, pictures=made[0].pictures) for lesson in made])  # one copy travels, not all
@@ -53,16 +51,15 @@ class Packs(torch.utils.data.IterableDataset[bytes]):
         each: int,
         seed: int,
         batches: Iterator[Batch],
-        fillers: Sequence[str] = (),
-        associations: Associations | None = None,
+        words: Words = PLAIN,
     ) -> None:
         self.scribe, self.world, self.each, self.seed, self.batches = scribe, world, each, seed, batches
-        self.words = fillers, associations
+        self.words = words
 
     def __iter__(self) -> Iterator[bytes]:
         rng = np.random.default_rng(self.seed)
         for batch in self.batches:
-            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, *self.words)))
+            yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, self.words)))
 
 
 DOUBT = 0.65

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rsagent.agent.prompts import BRIEF
-from rsagent.training.policy.associations import associations
+from rsagent.training.policy.associations import associations, told
 from rsagent.training.policy.export import fresh
+from rsagent.training.policy.lessons import Words
 from rsagent.training.policy.lexicon import Lexicon, choose, defined, grow, vectors_of, words_of
 from rsagent.training.policy.meanings import Meaning, loose_tokens, widen
 from rsagent.training.policy.vocabulary import load_tokenizer
 from rsagent.training.synthesis.wording import missing, spellings, thoughts
-from rsagent.training.world.knowledge import CATEGORIES, facts
+from rsagent.training.world.knowledge import CATEGORIES
 from rsagent.training.world.names import entries, read_table
 from rsagent.training.world.phrasing import EXTREME_PHRASES, FRAMES, SIDE_PHRASES
 
@@ -32,12 +33,7 @@ WORDNET = Path("/usr/share/wordnet")
 
 def sentences() -> list[str]:
     """What training tells of things."""
-    told = [fact.text for known in facts(more=True).values() for fact in known if fact.voice == "train"]
-    return [
-        *told,
-        *(phrase for entry in entries() for phrase in entry.phrases),
-        *(word for word, _ in CATEGORIES.values()),
-    ]
+    return [*(text for _, text in told()), *(word for word, _ in CATEGORIES.values())]
 
 
 def own_words() -> list[str]:
@@ -51,10 +47,10 @@ def learn_words(folder: Path, start: Path, vectors: Path, wordnet: Path, count: 
     tokenizer = load_tokenizer(start)
     phrases = {entry.name: entry.name for entry in entries()}
     glosses = list(defined(wordnet, phrases))
-    told = [*sentences(), *(text for _, text in glosses)]
-    lexicon = choose(vectors, wordnet, words_of(told), count, len(tokenizer))
+    read = [*sentences(), *(text for _, text in glosses)]
+    lexicon = choose(vectors, wordnet, words_of(read), count, len(tokenizer))
     folder.mkdir(parents=True, exist_ok=True)
-    grown = grow(tokenizer, lexicon, {text.split()[0].lower() for text in told}, own_words())
+    grown = grow(tokenizer, lexicon, {text.split()[0].lower() for text in read}, own_words())
     grown.save_pretrained(folder / "tokenizer")
     lexicon.save(folder / "words.npz")
     (folder / "glosses.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in glosses), encoding="utf-8")
@@ -84,14 +80,19 @@ def fillers(folder: Path) -> tuple[str, ...]:
     path = folder / "words.npz"
     if not path.exists():
         return ()
-    told = Counter(word for text in sentences() for word in words_of([text]))
+    times = Counter(word for text in sentences() for word in words_of([text]))
     sides = [side for said in (SIDE_PHRASES, EXTREME_PHRASES) for side in said.values()]
     meaning = words_of(
         [*SHAPES, *(row[1] for row in COLOURS), *(wording for side in sides for wording in side["train"])]
     )
     meaning |= words_of(phrase for entry in entries() for phrase in entry.phrases)
     words = Lexicon.load(path).words[:FILLERS]
-    return tuple(word for word in words if told[word] < RARE and word not in meaning)
+    return tuple(word for word in words if times[word] < RARE and word not in meaning)
+
+
+def said_with(folder: Path) -> Words:
+    """What the requests of a run are said with."""
+    return Words(fillers(folder), associations(folder))
 
 
 def shaped(folder: Path, tokenizer: Any) -> Any:

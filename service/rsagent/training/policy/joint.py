@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsagent.training.policy.album import SIZES, Album, Batch, closeup
-from rsagent.training.policy.associations import associations, glosses
+from rsagent.training.policy.associations import glosses
 from rsagent.training.policy.dense import DenseHeads, Targets, dense_losses, targets_of
 from rsagent.training.policy.drills import Drills, Sought, drill, looked_up, told_apart
 from rsagent.training.policy.episodes import converse
@@ -30,7 +30,7 @@ from rsagent.training.policy.grounding import (
     read_prefix,
     told,
 )
-from rsagent.training.policy.growing import fillers
+from rsagent.training.policy.growing import said_with
 from rsagent.training.policy.lessons import Lesson, Scribe
 from rsagent.training.policy.optimise import Optimiser, factor_at
 from rsagent.training.policy.probes import Probes
@@ -40,7 +40,7 @@ from rsagent.training.policy.shape import CELL
 from rsagent.training.policy.theatre import performances
 from rsagent.training.policy.together import SEEDS, alike, rank
 from rsagent.training.policy.tower import Seen, encode
-from rsagent.training.policy.vision import WEIGHTS, jitter, wear
+from rsagent.training.policy.vision import jitter, wear, weighed
 from rsagent.training.world import World
 
 
@@ -50,8 +50,7 @@ class JointPlan:
     of steps that are whole episodes, three fifths of it in the first third; `close` the share of the other steps
     that look at one object closely. `probes`, `dense`, `beside` (what is meant) and `astray` (what a relation refers
     to) weigh the lessons that are not the policy's words, `recall` sentences without a picture; `settle`: for
-    how many steps heads learn before anything else, and after them probes teach nobody, where both are new and the
-    model is not."""
+    how many steps probes learn and teach nobody, where they are new and the model is not."""
 
     minutes: float = 120.0
     batch: int = 8
@@ -84,8 +83,8 @@ class Joint:
         self.world = World("train")
         self.drills = Drills(scribe, self.train.names, self.world.in_the_ground)
         self.probes, self.numbers = Probes(len(self.train.names)).to(plan.device), SoftNumbers(scribe, plan.sigma)
-        self.associations = associations(folder)
-        self.recall = Recall(scribe, glosses(folder), self.associations)
+        self.words = said_with(folder)
+        self.recall = Recall(scribe, glosses(folder), self.words.associations)
         heard = nn.ModuleList([model.model.language_model, model.lm_head])
         parts = {"language": heard, "tower": nn.ModuleList([model.model.visual, heads])}
         self.parts = nn.ModuleDict({**parts, "probes": self.probes}).requires_grad_(True)
@@ -99,7 +98,7 @@ class Joint:
         plan, seed, self.taken = self.plan, self.plan.seed + step + SEEDS * rank(), step
         self.rng, self.kinds = np.random.default_rng(seed), np.random.default_rng(plan.seed + step)
         pages = self.train.batches(plan.batch, seed + 1, plan.crowded)
-        packs = Packs(self.scribe, self.world, plan.each, seed, pages, fillers(self.folder), self.associations)
+        packs = Packs(self.scribe, self.world, plan.each, seed, pages, self.words)
         self.packs: Iterator[bytes] = iter(DataLoader(packs, batch_size=None, num_workers=1, prefetch_factor=4))
         self.large = Album(self.folder / "album" / "large").batches(plan.batch, seed + 2)
         self.episodes = performances(self.folder / "played", plan.batch, seed + 3)
@@ -151,7 +150,7 @@ class Joint:
                     losses.append(self.plan.astray * answered.astray)
                     figures["astray"] = answered.astray.item()
                 figures |= {key: loss.item() for key, loss in said.items()} | {"beside": answered.beside.item()}
-        known = torch.stack([WEIGHTS[key] * loss for key, loss in dense.items()]).sum()
+        known = weighed(dense)
         return [*losses, self.plan.dense * known], figures | {"dense": known.item()}
 
     def closely(self) -> tuple[Batch, list[list[Lesson]]]:

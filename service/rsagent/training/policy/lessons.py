@@ -37,6 +37,18 @@ REWORDED = 0.6
 """Share of sentences about things that are said in other words."""
 
 
+@dataclass(frozen=True)
+class Words:
+    """What requests are said with beside the world's own phrasings: `fillers` around what is meant, `associations` in
+    place of what is known of it."""
+
+    fillers: Sequence[str] = ()
+    associations: Associations | None = None
+
+
+PLAIN = Words()
+
+
 @dataclass(frozen=True, eq=False)
 class Gaze:
     """Where the policy's words in a turn must have an object in view: places `start` to `stop` of the ids, and which
@@ -205,29 +217,19 @@ def phrases_of(name: str) -> tuple[str, ...]:
     return next(entry.phrases for entry in entries() if entry.name == name)
 
 
-def draw(
-    scene: Scene,
-    world: World,
-    count: int,
-    rng: np.random.Generator,
-    fillers: Sequence[str] = (),
-    associations: Associations | None = None,
-) -> list[Request]:
-    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words: `fillers`
-    around what is meant, `associations` in place of what is known of it."""
+def draw(scene: Scene, world: World, count: int, rng: np.random.Generator, words: Words = PLAIN) -> list[Request]:
+    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words."""
     chance = random.Random(int(rng.integers(1 << 30)))
     made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
     weights = np.array([MIX[request.kind] for request in made])
     chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
-    return [_otherwise(request, chance, fillers, associations) for request in chosen]
+    return [_otherwise(request, chance, words) for request in chosen]
 
 
-def _otherwise(
-    request: Request, chance: random.Random, fillers: Sequence[str], associations: Associations | None
-) -> Request:
+def _otherwise(request: Request, chance: random.Random, words: Words) -> Request:
     text = request.text
-    if associations and request.kind in ("reasoning", "absent") and chance.random() < REWORDED:
-        text = associations.reworded(request.subject, text, chance)
+    if words.associations and request.kind in ("reasoning", "absent") and chance.random() < REWORDED:
+        text = words.associations.reworded(request.subject, text, chance)
     if chance.random() < OTHERWISE:
-        text = paraphrase(text, request.kind, chance, fillers)
+        text = paraphrase(text, request.kind, chance, words.fillers)
     return replace(request, text=text)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 import torch
 
 from rsagent.training.policy.album import PAGE, Album
-from rsagent.training.policy.associations import Associations
-from rsagent.training.policy.lessons import Gaze, Lesson, Scribe, draw
+from rsagent.training.policy.lessons import PLAIN, Gaze, Lesson, Scribe, Words, draw
 from rsagent.training.policy.play import play
 from rsagent.training.world import World
 
@@ -20,16 +18,8 @@ BILL = 64
 TURNS = {1: 0.15, 2: 0.05, 3: 0.1, 4: 0.15, 6: 0.15, 8: 0.4}
 
 
-@dataclass(frozen=True)
-class Words:
-    """What requests are said with beside the world's own phrasings: see `lessons.draw`."""
-
-    fillers: Sequence[str] = ()
-    associations: Associations | None = None
-
-
 def perform(
-    scribe: Scribe, album: Album, world: World, seed: int, count: int = BILL, words: Words = Words()
+    scribe: Scribe, album: Album, world: World, seed: int, count: int = BILL, words: Words = PLAIN
 ) -> list[Lesson]:
     """`count` episodes over scenes of one page of `album`; the same for the same seed."""
     rng = np.random.default_rng(seed)
@@ -39,12 +29,12 @@ def perform(
     for row in range(count):
         scene = batch.scene(row, world.names)
         turns = int(rng.choice(list(TURNS), p=list(TURNS.values())))
-        request = draw(scene, world, 1, rng, words.fillers, words.associations)[0]
+        request = draw(scene, world, 1, rng, words)[0]
         lessons.append(play(scribe, scene, request, turns, rng))
     return lessons
 
 
-def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: range, words: Words = Words()) -> None:
+def rehearse(scribe: Scribe, album: Album, world: World, folder: Path, bills: range, words: Words = PLAIN) -> None:
     """Write files of 64 lessons each into `folder`; a file already there is left alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in bills:

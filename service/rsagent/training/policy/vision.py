@@ -40,6 +40,11 @@ class VisionPlan:
     device: str = "cpu"
 
 
+def weighed(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the dense losses by their `WEIGHTS`."""
+    return torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+
+
 def jitter(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Brightness and contrast of each picture changed a little."""
     scale = rng.uniform(0.8, 1.2, (len(images), 1, 1, 3)).astype(np.float32)
@@ -139,8 +144,7 @@ class VisionTrainer:
         batch = next(self.batches)
         images, worn = wear(batch, self.plan.tinted, self.rng)
         losses, _ = self.losses(batch, jitter(images, self.rng), worn)
-        total: Any = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
-        total.backward()
+        weighed(losses).backward()  # type: ignore[no-untyped-call]
         return {key: loss.item() for key, loss in losses.items()} | {"norm": self.optimiser.step(factor)}
 
     @torch.no_grad()
@@ -171,7 +175,7 @@ def settle(visual: Any, heads: DenseHeads, album: Album, steps: int, batch: int 
             with torch.no_grad():
                 seen = encode(visual, torch.from_numpy(images).to(device), deepstack=False)
             losses = dense_losses(heads, seen, targets_of(page, device), torch.from_numpy(worn).to(device))
-        loss = torch.stack([WEIGHTS[key] * loss for key, loss in losses.items()]).sum()
+        loss = weighed(losses)
         loss.backward()  # type: ignore[no-untyped-call]
         adam.param_groups[0]["lr"] = lr * (1 - step / steps)
         adam.step()
