@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rsagent.training.policy.associations import WIDTH, Associations, associations, glosses, told
+from rsagent.training.policy.associations import WIDTH, Associations, Change, associations, glosses, told
 from rsagent.training.policy.lexicon import Lexicon
 from rsagent.training.world.knowledge import facts
 
@@ -76,3 +76,14 @@ def test_glosses_are_read_where_there_are_some(tmp_path: Path) -> None:
     assert glosses(tmp_path) == []
     (tmp_path / "glosses.tsv").write_text("dog\tan animal\n", encoding="utf-8")
     assert glosses(tmp_path) == [("dog", "an animal")]
+
+
+def test_a_sentence_may_go_better_with_what_is_not_among_the_choice() -> None:
+    found, rng = known(), random.Random(2)
+    vague = Change(replaced=0.0, dropped=0.6, like=0.4, nearest=5)
+    text = "the barks purrs purrs wordaa"
+    clear = {found.reworded("dog", text, rng, vague) for _ in range(40)}
+    told_in_view = {found.reworded("dog", text, rng, vague, among=("car",)) for _ in range(40)}
+    assert all(found.guess(made) == found.names["dog"] for made in clear - {text})
+    assert any(found.guess(made) == found.names["cat"] for made in told_in_view - {text})
+    assert all("barks" in made for made in told_in_view)

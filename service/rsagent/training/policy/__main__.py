@@ -58,15 +58,16 @@ def album(
     few: int = 16,
     held: int = 10,
     strange: Annotated[float, typer.Option(help="Share of training scenes whose ground no photograph shows.")] = 0.0,
+    first: Annotated[int, typer.Option(help="Number of the first page: others are other scenes.")] = 0,
 ) -> None:
     """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones, and those of the
     held-out backgrounds."""
     compose("val", range(held), folder / "album" / "val")
-    compose("train", range(CROWDED, CROWDED + few), folder / "few" / "train", FEW, strange)
+    compose("train", range(CROWDED + first, CROWDED + first + few), folder / "few" / "train", FEW, strange)
     compose("val", range(1), folder / "few" / "val", FEW)
-    compose("train", range(CROWDED, CROWDED + crowded), folder / "album" / "train", strange=strange)
-    compose("train", range(pages), folder / "album" / "train", strange=strange)
-    compose("train", range(LARGE, LARGE + large), folder / "album" / "large", strange=strange)
+    compose("train", range(CROWDED + first, CROWDED + first + crowded), folder / "album" / "train", strange=strange)
+    compose("train", range(first, first + pages), folder / "album" / "train", strange=strange)
+    compose("train", range(LARGE + first, LARGE + first + large), folder / "album" / "large", strange=strange)
 
 
 @app.command()
@@ -144,6 +145,9 @@ def joint(
     tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
     start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
     grow: Annotated[Path | None, typer.Option(help="Begin with this directory, `words`, and stage A.")] = None,
+    seeing: Annotated[
+        bool, typer.Option(help="With --start: tower and heads are those of stage A.")
+    ] = False,
     settle: Annotated[int, typer.Option(help="So many steps the probes learn and teach nobody.")] = 0,
     hold: Annotated[float, typer.Option(help="Share of the time at the full rate.")] = 0.45,
     episodes: Annotated[float, typer.Option(help="Share of steps that are whole episodes.")] = 0.5,
@@ -170,6 +174,8 @@ def joint(
         heads.load_state_dict(state["heads"])
         if "probes" in state:
             stage.probes.load_state_dict(state["probes"])
+        if seeing:
+            _tower(folder, model, heads)
     train_joint(stage, folder)
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -29,11 +30,23 @@ WIDTH = 128
 COMMON = 20
 RARE = 2000
 """Words of the language's first 20 say nothing; from the 2,000th on they count whole."""
-LIKE = 0.45
-NEAREST = 10
-REPLACED = 0.45
-DROPPED = 0.12
 TRIES = 4
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far a sentence is said otherwise: the share of words `replaced` by one of the `nearest` with a cosine above
+    `like`, and of those `dropped`."""
+
+    replaced: float
+    dropped: float
+    like: float
+    nearest: int
+
+
+NEAR = Change(0.45, 0.12, 0.45, 10)
+FAR = Change(0.6, 0.3, 0.35, 25)
+"""Half of the sentences changed that far go with another name better, though with none in view."""
 
 
 def told(glosses: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
@@ -85,32 +98,41 @@ class Associations:
         found = left[:, :WIDTH] * size[:WIDTH]
         return np.asarray(10 * found / np.linalg.norm(found, axis=1).mean(), np.float32)
 
-    def like(self, row: int) -> list[int]:
+    def like(self, row: int, change: Change = NEAR) -> list[int]:
         """The words that are most like a word and name nothing."""
         cosine = self.units @ self.units[row]
-        nearest = np.argpartition(-cosine, NEAREST + 1)[: NEAREST + 1]
-        return [int(other) for other in nearest if cosine[other] > LIKE and other != row and other not in self.naming]
+        nearest = np.argpartition(-cosine, change.nearest + 1)[: change.nearest + 1]
+        close = [int(other) for other in nearest if cosine[other] > change.like and other != row]
+        return [other for other in close if other not in self.naming]
 
-    def reworded(self, name: str, text: str, rng: random.Random) -> str:
+    def reworded(
+        self, name: str, text: str, rng: random.Random, change: Change = NEAR, among: Iterable[str] | None = None
+    ) -> str:
         """A sentence about `name` with some words replaced by others like them and some left out, such that its words
-        still go with that name best; as it stands where none is found."""
+        still go with that name best: of all names, or of those `among` which it is to be told. As it stands where none
+        is found."""
+        names = self.names if among is None else (*among, name)
+        choice = sorted({self.names[one] for one in names if one in self.names})
         wanted = self.names.get(name)
         for _ in range(TRIES):
-            made = " ".join(self._said(word, rng) for word in text.split(" "))
+            made = " ".join(self._said(word, rng, change) for word in text.split(" "))
             made = " ".join(made.split())
-            if made and made != text and self.guess(made) == wanted:
+            if made and made != text and self._best(made, choice) == wanted:
                 return made
         return text
 
-    def _said(self, word: str, rng: random.Random) -> str:
+    def _best(self, text: str, choice: Sequence[int]) -> int:
+        return choice[int(self.table[self.read(text)][:, choice].sum(0).argmax())]
+
+    def _said(self, word: str, rng: random.Random, change: Change) -> str:
         core = word.strip(".,?!").lower()
         row = self.rows.get(core)
         if row is None or self.weight[row] < 1.5 or row in self.naming:
             return word
         chance = rng.random()
-        if chance < DROPPED:
+        if chance < change.dropped:
             return ""
-        others = self.like(row) if chance < DROPPED + REPLACED else []
+        others = self.like(row, change) if chance < change.dropped + change.replaced else []
         return word.lower().replace(core, self.lexicon.words[rng.choice(others)]) if others else word
 
 

@@ -62,7 +62,7 @@ class Packs(torch.utils.data.IterableDataset[bytes]):
             yield pickle.dumps((batch, ask(self.scribe, self.world, batch, self.each, rng, self.words)))
 
 
-DOUBT = 0.65
+DOUBT = 0.4
 READERS = (2, 3)
 """The layers whose even heads are asked to look at what is meant; the second can go by what the first one found."""
 

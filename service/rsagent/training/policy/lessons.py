@@ -19,7 +19,7 @@ from rsagent.agent.episode import begin
 from rsagent.agent.state import Budget, Task
 from rsagent.policy.chat import images_of, template_messages
 from rsagent.policy.protocol import History, Message, ViewSpec
-from rsagent.training.policy.associations import Associations
+from rsagent.training.policy.associations import FAR, NEAR, Associations
 from rsagent.training.policy.dense import IGNORE, SPELLED
 from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
@@ -31,10 +31,13 @@ from rsagent.training.world.scene import Scene
 
 VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
-MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.0, "several": 3.5, "absent": 3.0}
+MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.5, "several": 3.5, "absent": 2.5}
 OTHERWISE = 0.5
-REWORDED = 0.6
+REWORDED = 0.7
 """Share of sentences about things that are said in other words."""
+VAGUE = 0.7
+"""Share of those that are said so otherwise that their words alone may not tell what is meant. Of a sentence never read
+the name was told from its words alone, and in 44 of 80 cases that was none in view."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +226,20 @@ def draw(scene: Scene, world: World, count: int, rng: np.random.Generator, words
     made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
     weights = np.array([MIX[request.kind] for request in made])
     chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
-    return [_otherwise(request, chance, words) for request in chosen]
+    inside = {placed.name for placed in scene.objects}
+    return [otherwise(request, chance, words, inside) for request in chosen]
 
 
-def _otherwise(request: Request, chance: random.Random, words: Words) -> Request:
+def otherwise(
+    request: Request, chance: random.Random, words: Words, inside: Collection[str], share: float = OTHERWISE
+) -> Request:
+    """The request in other words: another sentence about the thing, which if it is there need only go with it best of
+    the names `inside`, and a `share` of all in other phrasings."""
     text = request.text
     if words.associations and request.kind in ("reasoning", "absent") and chance.random() < REWORDED:
-        text = words.associations.reworded(request.subject, text, chance)
-    if chance.random() < OTHERWISE:
+        change = FAR if chance.random() < VAGUE else NEAR
+        among = inside if request.kind == "reasoning" else None
+        text = words.associations.reworded(request.subject, text, chance, change, among)
+    if chance.random() < share:
         text = paraphrase(text, request.kind, chance, words.fillers)
     return replace(request, text=text)

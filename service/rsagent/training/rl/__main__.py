@@ -37,10 +37,12 @@ from rsagent.policy.settings import LocalPolicySettings
 from rsagent.service import load_segmenter
 from rsagent.training.chat.adapting import Part, adapt
 from rsagent.training.chat.reading import Reader
+from rsagent.training.policy.growing import said_with
+from rsagent.training.policy.lessons import PLAIN
 from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Scale
-from rsagent.training.rl.plan import Plan
+from rsagent.training.rl.plan import Learned, Plan
 from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
 from rsagent.training.rl.samplers import InProcess, Sampler, Served
@@ -80,6 +82,13 @@ def run(
         str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
     ] = "none",
     otherwise: Annotated[float, typer.Option(help="Share of requests said in other words than the world's.")] = 0.5,
+    words: Annotated[
+        Path | None, typer.Option(help="A run of rsagent.training.policy, whose words say sentences otherwise.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Photographs of 'train', or of 'val', which no cold start has seen.")] = (
+        "train"
+    ),
+    strange: Annotated[float, typer.Option(help="Share of scenes whose ground no photograph shows.")] = 0.0,
     part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
@@ -99,9 +108,12 @@ def run(
     plan = Plan(
         steps, minutes, requests, group, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
+        split=_one_of(Learned, split, "split"), strange=strange, words=None if words is None else str(words),
         part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
+    if plan.split == "val" and plan.watched:
+        raise typer.BadParameter("--split val learns from what --watched would watch: give --watched 0")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     loaded = load(LocalPolicySettings(checkpoint=checkpoint, device=device))
@@ -148,7 +160,9 @@ async def _run(
     reference = None if start is None else _reference(start, plan, sampler)
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
-    pool = Pool(World("train", names=names), plan.seed, kinds=ASKED, otherwise=plan.otherwise)
+    said = PLAIN if plan.words is None else said_with(Path(plan.words))
+    world = World(plan.split, names=names)
+    pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange)
     held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
     try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rsagent.training.chat.adapting import Part
 from rsagent.training.rl.objective import Clip, Scale
 from rsagent.training.rl.rewards import WEIGHTS
+
+Learned = Literal["train", "val"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Plan:
     distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
     on; what a run leaves is the mean of the weights after each step from `mean` of the run on, for single steps
     follow few groups and wander about where all of them lead. `otherwise` is the share of requests that are said in
-    other words. The run ends after `steps`, or after `minutes` of its own time.
+    other words, those of the run in `words` if any; scenes are of `split`, a share `strange` of them on grounds that no
+    photograph shows. The run ends after `steps`, or after `minutes` of its own time.
     """
 
     steps: int = 1000
@@ -43,6 +47,9 @@ class Plan:
     kl: float = 0.0
     max_norm: float = 1.0
     otherwise: float = 0.5
+    words: str | None = None
+    split: Learned = "train"
+    strange: float = 0.0
     part: Part = "language"
     rank: int = 16
     seed: int = 0

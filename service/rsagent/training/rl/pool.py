@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsagent.segmenter.protocol import Mask
-from rsagent.training.policy.paraphrase import paraphrase
+from rsagent.training.policy import lessons
+from rsagent.training.policy.lessons import PLAIN, Words
 from rsagent.training.world import Recipe, Scene, World
 from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
@@ -38,7 +39,8 @@ class Pool:
     """Requests about collages of 2–6 objects whose longer side is `side` of the picture's shorter one.
 
     The same for the same seed: a run that is resumed asks what it would have asked. Of the requests `otherwise` is the
-    share that is said in other words: half, as when the policy was first trained.
+    share that is said in other words: half, as when the policy was first trained; `words` are those it can be said
+    with. `strange` is the share of grounds that no photograph shows.
     """
 
     world: World
@@ -46,6 +48,8 @@ class Pool:
     side: tuple[float, float] = (0.12, 0.5)
     kinds: tuple[Kind, ...] = KINDS
     otherwise: float = 0.5
+    words: Words = PLAIN
+    strange: float = 0.0
 
     def items(self, batch: int, size: int) -> list[Item]:
         """Batch number `batch`, of `size` requests, the kinds in turn, each about a scene of its own."""
@@ -56,19 +60,20 @@ class Pool:
     def _scenes(self, batch: int) -> Iterator[Scene]:
         start = (self.seed * 1_000_003 + batch) * 4096
         for number in count(start):
-            yield self.world.scene(number, Recipe(size=SIZES[number % len(SIZES)], count=(2, 6), side=self.side))
+            size = SIZES[number % len(SIZES)]
+            yield self.world.scene(number, Recipe(size=size, count=(2, 6), side=self.side, strange=self.strange))
 
     def _item(self, kind: Kind, scenes: Iterator[Scene]) -> Item:
         """A request of that kind about the next scene that allows one."""
         for scene in scenes:
             if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice="train"):
-                return _item(scene, made[0], self.otherwise)
+                return _item(scene, made[0], self.words, self.otherwise)
         raise AssertionError("scenes never end")
 
 
-def _item(scene: Scene, request: Request, otherwise: float) -> Item:
-    chance = random.Random(scene.seed)
-    text = paraphrase(request.text, request.kind, chance) if chance.random() < otherwise else request.text
+def _item(scene: Scene, request: Request, words: Words, otherwise: float) -> Item:
+    inside = {placed.name for placed in scene.objects}
+    text = lessons.otherwise(request, random.Random(scene.seed), words, inside, otherwise).text
     truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
     for index in request.targets:
         truth |= scene.objects[index].mask
