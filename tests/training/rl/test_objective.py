@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rsagent.training.rl.objective import Clip, advantages, divergence, surrogate
+from rsagent.training.rl.objective import Clip, advantages, divergence, surrogate, telling
 
 rewards = st.lists(st.floats(-3, 3), min_size=2, max_size=16)
 logs = arrays(np.float32, 12, elements=st.floats(-8, -0.0078125, width=32))
@@ -70,3 +70,11 @@ def test_divergence_is_never_negative_and_nothing_of_itself(one: np.ndarray, oth
     now, reference = torch.from_numpy(one), torch.from_numpy(other)
     assert float(divergence(now, reference)) >= -1e-4
     assert float(divergence(now, now)) == 0
+
+
+def test_groups_that_differ_go_on_then_those_that_went_badly() -> None:
+    worth = [[1.0, 1.0], [0.1, 0.9], [0.0, 0.0], [0.9, 0.92]]
+    assert telling(worth, 1) == [1]
+    assert telling(worth, 2) == [1, 2]
+    assert telling(worth, 3) == [1, 2, 3]
+    assert telling(worth, 9) == [0, 1, 2, 3]

@@ -145,9 +145,7 @@ def joint(
     tower: Annotated[float, typer.Option(help="The tower's learning rate, as a share of the language model's.")] = 0.2,
     start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint of the same stage.")] = None,
     grow: Annotated[Path | None, typer.Option(help="Begin with this directory, `words`, and stage A.")] = None,
-    seeing: Annotated[
-        bool, typer.Option(help="With --start: tower and heads are those of stage A.")
-    ] = False,
+    seeing: Annotated[bool, typer.Option(help="With --start: tower and heads are those of stage A.")] = False,
     settle: Annotated[int, typer.Option(help="So many steps the probes learn and teach nobody.")] = 0,
     hold: Annotated[float, typer.Option(help="Share of the time at the full rate.")] = 0.45,
     episodes: Annotated[float, typer.Option(help="Share of steps that are whole episodes.")] = 0.5,

@@ -46,7 +46,7 @@ from rsagent.training.rl.plan import Learned, Plan
 from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
 from rsagent.training.rl.samplers import InProcess, Sampler, Served
-from rsagent.training.rl.train import Stage, train
+from rsagent.training.rl.train import TRIES, Stage, train
 from rsagent.training.world import World
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -64,6 +64,9 @@ def run(
     steps: Annotated[int, typer.Option(help="End the run after so many steps.")] = 100_000,
     requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
+    sift: Annotated[
+        float, typer.Option(help="Try so many times the requests twice, and go on with those that tell most.")
+    ] = 1.0,
     turns: Annotated[int, typer.Option(help="Turns an episode may take.")] = 8,
     temperature: Annotated[float, typer.Option(help="At which episodes are sampled; what is served is greedy.")] = 1.0,
     updates: Annotated[int, typer.Option(help="Updates a pass.")] = 2,
@@ -106,7 +109,7 @@ def run(
 ) -> None:
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
-        steps, minutes, requests, group, turns, temperature, updates, passes, keep, rows, lr,
+        steps, minutes, requests, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
         split=_one_of(Learned, split, "split"), strange=strange, words=None if words is None else str(words),
         part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
@@ -151,7 +154,7 @@ async def _run(
     start = replace(checkpoint, model=copy.deepcopy(checkpoint.model).requires_grad_(False)) if plan.kl else None
     model = adapt(checkpoint.model, plan.part, plan.rank)
     journal = Journal(folder, plan)
-    episodes = max(plan.requests * plan.group, plan.watched)
+    episodes = max(plan.requests * max(plan.group, round(TRIES * plan.sift)), plan.watched)
     sampler: Sampler = InProcess(checkpoint, min(episodes, 128))
     if vllm is not None:
         await sampler.close()

@@ -38,6 +38,14 @@ def advantages(rewards: Sequence[float], scale: Scale = "group") -> NDArray[np.f
     return centred / spread if scale == "group" else centred
 
 
+def telling(worth: Sequence[Sequence[float]], count: int) -> list[int]:
+    """Which `count` of some groups are likeliest to differ, going by a few rewards of each: those that differ already,
+    then those that went badly. In order of their numbers. (DAPO samples until a batch is full of groups that differ;
+    this asks a little of many first.)"""
+    order = sorted(range(len(worth)), key=lambda i: (-round(float(np.ptp(worth[i])), 1), float(np.mean(worth[i]))))
+    return sorted(order[:count])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
     """Sums over tokens: `loss` (with gradients), and without: tokens `clipped`, `moved` = Σ(ratio − 1 − log ratio)."""

@@ -19,6 +19,7 @@ class Plan:
 
     Each step plays `requests` × `group` episodes of up to `turns` turns and goes `passes` times over the share of them,
     `keep`, that differs most from its group, in `updates` updates each time.
+    With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
     distribution that learns. The rate is `lr` after `warm` steps and falls linearly to nothing from `hold` of the run
@@ -32,6 +33,7 @@ class Plan:
     minutes: float = 60.0
     requests: int = 8
     group: int = 8
+    sift: float = 1.0
     turns: int = 8
     temperature: float = 1.0
     updates: int = 2

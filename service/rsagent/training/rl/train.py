@@ -14,7 +14,8 @@ What of GRPO, and of the systems around it, is left out, and why:
 - most episodes lie near their group's mean and move nothing, yet cost as much: `--keep 0.5` learns from the half that
   lies farthest from it (down-sampling rollouts, PODS, arXiv 2504.13818).
 - no oversampling until a batch is full (DAPO's dynamic sampling): groups rewarded alike are left out and the batch is
-  smaller; the token-level mean keeps its scale.
+  smaller; the token-level mean keeps its scale. `--sift 3` tries three times the requests twice and goes on with those
+  that tell most: a like end at a known price.
 - no length shaping beyond the price of a turn: a turn has at most 192 tokens and a thought is a sentence.
 - no asynchronous rollouts, no sharding: one process trains, it or one vLLM samples. A model that does not fit one
   device with its optimiser is trained with `--part lora`.
@@ -30,6 +31,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ from rsagent.training.chat.saving import export
 from rsagent.training.rl.curves import draw
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.learn import Learner, lessons_of
+from rsagent.training.rl.objective import telling
 from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.pool import Pool
 from rsagent.training.rl.rewards import Reward, judge
@@ -55,6 +58,10 @@ from rsagent.training.rl.samplers import Sampler
 from rsagent.training.rl.watch import watch
 
 Tell = Callable[[Mapping[str, float]], None]
+Groups = list[list[Rollout]]
+TRIES = 2
+LATER = 500_009
+"""How far the seed of a group's later episodes lies from that of its first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,28 +114,45 @@ async def take_step(
 ) -> dict[str, float]:
     """Play, judge, learn, renew. Seeds follow from the plan's and the step's number, so that a resumed run goes on."""
     step, started = journal.step, time.monotonic()
-    items = stage.pool.items(step, plan.requests)
     seed = plan.seed * 1_000_003 + step
-    groups = await play_groups(
-        runner, items, plan.group, Budget(turns=plan.turns), seed=seed, temperature=plan.temperature
-    )
+    drawn, groups = await play(stage, plan, runner, step, seed)
     played = time.monotonic()
-    rewards = [[judge(rollout.trace, plan.weights) for rollout in members] for members in groups]
+    rewards = judged(groups, plan)
     lessons = lessons_of(groups, rewards, plan, encoder)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
     await stage.sampler.renew()
     seconds = {"play_seconds": played - started, "learn_seconds": time.monotonic() - played}
-    return counted(groups, rewards) | learned | seconds
+    return counted(drawn, judged(drawn, plan)) | learned | seconds
+
+
+async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -> tuple[Groups, Groups]:
+    """What a step plays: groups drawn as they come, which its figures are of, and those to learn from. Where the plan
+    sifts, the former are the tries of all requests."""
+    count = round(plan.requests * max(1.0, plan.sift))
+    items, sifted = stage.pool.items(step, count), count > plan.requests
+    play_some = partial(play_groups, runner, budget=Budget(turns=plan.turns), temperature=plan.temperature)
+    first = await play_some(items, TRIES if sifted else plan.group, seed=seed)
+    if not sifted:
+        return first, first
+    worth = [[reward.total for reward in members] or [0.0] for members in judged(first, plan)]
+    chosen = telling(worth, plan.requests)
+    later = await play_some([items[i] for i in chosen], plan.group - TRIES, seed=seed + LATER)
+    return first, [[*first[i], *members] for i, members in zip(chosen, later, strict=True)]
+
+
+def judged(groups: Groups, plan: Plan) -> list[list[Reward]]:
+    """The reward of each episode."""
+    return [[judge(rollout.trace, plan.weights) for rollout in members] for members in groups]
 
 
 def counted(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Reward]]) -> dict[str, float]:
     """Means over a batch's episodes: the reward and its parts, and what the user would notice."""
     traces = [rollout.trace for members in groups for rollout in members]
-    judged = [reward for members in rewards for reward in members]
+    every = [reward for members in rewards for reward in members]
     present = [trace for trace in traces if not trace.absent]
     totals = [[reward.total for reward in members] for members in rewards if members]
     figures = {
-        "reward": _mean([reward.total for reward in judged]),
+        "reward": _mean([reward.total for reward in every]),
         "best_of_group": _mean([max(group) for group in totals]),
         "alike": _mean([float(np.ptp(group) < 1e-3) for group in totals]),
         "giou": _mean([trace.final if not trace.absent else float(trace.refused) for trace in traces]),
@@ -136,8 +160,8 @@ def counted(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Rewa
         "turns": _mean([float(trace.turns) for trace in traces]),
         "episodes": float(len(traces)),
     }
-    names = judged[0].parts if judged else {}
-    return figures | {f"reward/{name}": _mean([reward.parts[name] for reward in judged]) for name in names}
+    names = every[0].parts if every else {}
+    return figures | {f"reward/{name}": _mean([reward.parts[name] for reward in every]) for name in names}
 
 
 async def look(stage: Stage, plan: Plan, journal: Journal, runner: Runner, tell: Tell) -> None:
