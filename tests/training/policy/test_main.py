@@ -1,9 +1,10 @@
-"""The policy's stages as commands, from nothing to a checkpoint that plays and on to one with more words: for real, and
-as short as they can be."""
+"""The policy's stages as commands, from nothing to a checkpoint that plays, on to one with more words, and on in other
+scenes: for real, and as short as they can be."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +71,17 @@ def test_from_nothing_to_a_policy_and_on_to_more_words(tmp_path: Path, wordnet: 
     before, after = (load_file(folder / "export" / "model.safetensors") for folder in (first, grown))
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("model.visual."))
     assert "lm_head.weight" in after
+
+    last = tmp_path / "last"
+    shutil.copytree(grown, last, ignore=shutil.ignore_patterns("*.pt", "*.jsonl", "album", "export"))
+    (last / "album").mkdir()
+    (last / "album" / "val").symlink_to(first / "album" / "val")
+    none = ("--crowded", 0, "--few", 0, "--held", 0)
+    told("album", "--folder", last, "--first", 1, "--pages", 1, "--large", 1, *none, "--strange", 1)
+    assert (last / "album" / "train" / "0001-images.npy").is_file()
+    told("vision", "--folder", last, "--start", grown / "joint.pt", *MOMENT)
+    told("play", "--folder", last, "--bills", 1)
+    told("joint", "--folder", last, "--start", grown / "joint.pt", "--seeing", "--tower", 0, *MOMENT)
+    seen = torch.load(last / "vision.pt", weights_only=True)["visual"]
+    ended = torch.load(last / "joint.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, ended[f"model.visual.{name}"]) for name, value in seen.items())
