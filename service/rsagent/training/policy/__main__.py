@@ -62,12 +62,16 @@ def album(
 ) -> None:
     """Compose pages of 256 scenes: plain ones, crowded ones, ones of the first names only, large ones, and those of the
     held-out backgrounds."""
+
+    def numbers(kind: int, count: int) -> range:
+        return range(kind + first, kind + first + count)
+
     compose("val", range(held), folder / "album" / "val")
-    compose("train", range(CROWDED + first, CROWDED + first + few), folder / "few" / "train", FEW, strange)
+    compose("train", numbers(CROWDED, few), folder / "few" / "train", FEW, strange)
     compose("val", range(1), folder / "few" / "val", FEW)
-    compose("train", range(CROWDED + first, CROWDED + first + crowded), folder / "album" / "train", strange=strange)
-    compose("train", range(first, first + pages), folder / "album" / "train", strange=strange)
-    compose("train", range(LARGE + first, LARGE + first + large), folder / "album" / "large", strange=strange)
+    compose("train", numbers(CROWDED, crowded), folder / "album" / "train", strange=strange)
+    compose("train", numbers(0, pages), folder / "album" / "train", strange=strange)
+    compose("train", numbers(LARGE, large), folder / "album" / "large", strange=strange)
 
 
 @app.command()

@@ -87,9 +87,10 @@ class Associations:
         """Rows of the words of a text that the lexicon has."""
         return sorted(self.rows[word] for word in words_of([text]) if word in self.rows)
 
-    def guess(self, text: str) -> int:
-        """The number of the name that the words of a text go with best."""
-        return int(self.table[self.read(text)].sum(0).argmax())
+    def guess(self, text: str, among: Sequence[int] = ()) -> int:
+        """The number of the name that the words of a text go with best, of all or of those `among`."""
+        worth = self.table[self.read(text)].sum(0)
+        return int(max(among, key=worth.__getitem__) if among else worth.argmax())
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
@@ -98,7 +99,7 @@ class Associations:
         found = left[:, :WIDTH] * size[:WIDTH]
         return np.asarray(10 * found / np.linalg.norm(found, axis=1).mean(), np.float32)
 
-    def like(self, row: int, change: Change = NEAR) -> list[int]:
+    def like(self, row: int, change: Change) -> list[int]:
         """The words that are most like a word and name nothing."""
         cosine = self.units @ self.units[row]
         nearest = np.argpartition(-cosine, change.nearest + 1)[: change.nearest + 1]
@@ -111,18 +112,15 @@ class Associations:
         """A sentence about `name` with some words replaced by others like them and some left out, such that its words
         still go with that name best: of all names, or of those `among` which it is to be told. As it stands where none
         is found."""
-        names = self.names if among is None else (*among, name)
+        names = () if among is None else (*among, name)
         choice = sorted({self.names[one] for one in names if one in self.names})
         wanted = self.names.get(name)
         for _ in range(TRIES):
             made = " ".join(self._said(word, rng, change) for word in text.split(" "))
             made = " ".join(made.split())
-            if made and made != text and self._best(made, choice) == wanted:
+            if made and made != text and self.guess(made, choice) == wanted:
                 return made
         return text
-
-    def _best(self, text: str, choice: Sequence[int]) -> int:
-        return choice[int(self.table[self.read(text)][:, choice].sum(0).argmax())]
 
     def _said(self, word: str, rng: random.Random, change: Change) -> str:
         core = word.strip(".,?!").lower()

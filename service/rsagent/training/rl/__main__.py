@@ -111,7 +111,7 @@ def run(
     plan = Plan(
         steps, minutes, requests, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
-        split=_one_of(Learned, split, "split"), strange=strange, words=None if words is None else str(words),
+        split=_one_of(Learned, split, "split"), strange=strange, words=words,
         part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
@@ -163,7 +163,7 @@ async def _run(
     reference = None if start is None else _reference(start, plan, sampler)
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
-    said = PLAIN if plan.words is None else said_with(Path(plan.words))
+    said = PLAIN if plan.words is None else said_with(plan.words)
     world = World(plan.split, names=names)
     pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange)
     held_out = Pool(World("val", names=names))

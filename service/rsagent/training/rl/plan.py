@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from rsagent.training.chat.adapting import Part
@@ -49,7 +50,7 @@ class Plan:
     kl: float = 0.0
     max_norm: float = 1.0
     otherwise: float = 0.5
-    words: str | None = None
+    words: Path | None = None
     split: Learned = "train"
     strange: float = 0.0
     part: Part = "language"

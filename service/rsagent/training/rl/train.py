@@ -59,6 +59,8 @@ from rsagent.training.rl.watch import watch
 
 Tell = Callable[[Mapping[str, float]], None]
 Groups = list[list[Rollout]]
+Judged = tuple[Groups, list[list[Reward]]]
+"""Groups of episodes, and the reward of each episode."""
 TRIES = 2
 LATER = 500_009
 """How far the seed of a group's later episodes lies from that of its first."""
@@ -115,29 +117,30 @@ async def take_step(
     """Play, judge, learn, renew. Seeds follow from the plan's and the step's number, so that a resumed run goes on."""
     step, started = journal.step, time.monotonic()
     seed = plan.seed * 1_000_003 + step
-    drawn, groups = await play(stage, plan, runner, step, seed)
+    drawn, learned_from = await play(stage, plan, runner, step, seed)
     played = time.monotonic()
-    rewards = judged(groups, plan)
-    lessons = lessons_of(groups, rewards, plan, encoder)
+    lessons = lessons_of(*learned_from, plan, encoder)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
     await stage.sampler.renew()
     seconds = {"play_seconds": played - started, "learn_seconds": time.monotonic() - played}
-    return counted(drawn, judged(drawn, plan)) | learned | seconds
+    return counted(*drawn) | learned | seconds
 
 
-async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -> tuple[Groups, Groups]:
+async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -> tuple[Judged, Judged]:
     """What a step plays: groups drawn as they come, which its figures are of, and those to learn from. Where the plan
     sifts, the former are the tries of all requests."""
     count = round(plan.requests * max(1.0, plan.sift))
     items, sifted = stage.pool.items(step, count), count > plan.requests
     play_some = partial(play_groups, runner, budget=Budget(turns=plan.turns), temperature=plan.temperature)
     first = await play_some(items, TRIES if sifted else plan.group, seed=seed)
+    worth = judged(first, plan)
     if not sifted:
-        return first, first
-    worth = [[reward.total for reward in members] or [0.0] for members in judged(first, plan)]
-    chosen = telling(worth, plan.requests)
+        return (first, worth), (first, worth)
+    chosen = telling([[reward.total for reward in members] or [0.0] for members in worth], plan.requests)
     later = await play_some([items[i] for i in chosen], plan.group - TRIES, seed=seed + LATER)
-    return first, [[*first[i], *members] for i, members in zip(chosen, later, strict=True)]
+    groups = [first[i] + members for i, members in zip(chosen, later, strict=True)]
+    rewards = [worth[i] + members for i, members in zip(chosen, judged(later, plan), strict=True)]
+    return (first, worth), (groups, rewards)
 
 
 def judged(groups: Groups, plan: Plan) -> list[list[Reward]]:
