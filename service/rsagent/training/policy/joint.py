@@ -210,7 +210,9 @@ def train_joint(joint: Joint, folder: Path) -> None:
             part.load_state_dict(state[key])
         joint.restart(run.step)
     alike(joint.parts)
-    while run.progress < 1:
+    run.begin()
+    last = run.progress >= 1
+    while not last:
         run.note(joint.step(run.progress, factor_at(run.progress, run.step, warm=60, floor=0.03, hold=plan.hold)))
         run.step += 1
         last = run.progress >= 1

@@ -17,7 +17,7 @@ from rsagent.training.policy.together import agreed, rank
 
 @dataclass
 class Run:
-    """One stage's run: trains for `minutes` of its own time, resumes where its checkpoint says."""
+    """One stage's run: trains for `minutes` of its own time from `begin` on, resumes where its checkpoint says."""
 
     folder: Path
     stage: str
@@ -35,6 +35,10 @@ class Run:
     def progress(self) -> float:
         """Share of the run's minutes that are gone, 0..1, by the clock of process 0."""
         return agreed(min(1.0, (self.spent + time.monotonic() - self._since) / 60 / self.minutes))
+
+    def begin(self) -> None:
+        """Start the clock, once all is loaded and settled: a short run would else be over before its first step."""
+        self._since = time.monotonic()
 
     def note(self, figures: Mapping[str, float]) -> None:
         """Collect figures of a step for the next report."""

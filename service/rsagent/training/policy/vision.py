@@ -207,12 +207,16 @@ def train_vision(visual: Any, plan: VisionPlan, album: Path, folder: Path, start
         look_around(visual)
     alike(visual)
     alike(trainer.heads)
-    while run.progress < 1:
+    run.begin()
+    last = run.progress >= 1
+    while not last:
         run.note(trainer.step(factor_at(run.progress, run.step)))
         run.step += 1
-        if run.step % plan.report == 0 or run.progress >= 1:
-            run.report(**(trainer.validate() if run.step % (5 * plan.report) == 0 or run.progress >= 1 else {}))
-        if run.step % (5 * plan.report) == 0 or run.progress >= 1:
+        last = run.progress >= 1
+        checked = run.step % (5 * plan.report) == 0 or last
+        if run.step % plan.report == 0 or last:
+            run.report(**(trainer.validate() if checked else {}))
+        if checked:
             run.save(
                 visual=visual.state_dict(), heads=trainer.heads.state_dict(), optimiser=trainer.optimiser.state_dict()
             )
