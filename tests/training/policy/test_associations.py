@@ -67,7 +67,7 @@ def test_vectors_keep_what_the_table_says() -> None:
 
 
 def test_what_is_held_out_is_never_told(tmp_path: Path) -> None:
-    held = {fact.text for all_of in facts(more=True).values() for fact in all_of if fact.voice == "heldout"}
+    held = {fact.text for all_of in facts("told").values() for fact in all_of if fact.voice == "heldout"}
     assert not held & {text for _, text in told()}
     assert associations(tmp_path) is None
 

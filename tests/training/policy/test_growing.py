@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_sentences_are_those_of_training() -> None:
-    held = {fact.text for known in facts(more=True).values() for fact in known if fact.voice == "heldout"}
+    held = {fact.text for known in facts("told").values() for fact in known if fact.voice == "heldout"}
     assert not held & set(sentences())
     assert "The dog. It fits." in own_words()
 
@@ -75,3 +75,14 @@ def test_words_bring_along_what_they_go_with_and_older_runs_go_on(folder: Path) 
     embeddings = [one.eval().model.language_model.embed_tokens(ids) for one in (older, wider)]
     torch.testing.assert_close(*embeddings)
     assert fitted({}, wider) == {}
+
+
+def test_words_told_of_anew_are_turned_to_those_a_policy_has_learned(folder: Path, tmp_path: Path) -> None:
+    associate(folder)
+    found = np.load(folder / "associations.npy")
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(found.shape[1],) * 2))[0].astype(np.float32)
+    np.save(tmp_path / "earlier.npy", found @ turn)
+    associate(folder, tmp_path / "earlier.npy")
+    np.testing.assert_allclose(np.load(folder / "associations.npy"), found @ turn, atol=1e-2)
+    with pytest.raises(FileNotFoundError, match=r"no words\.npz"):
+        associate(tmp_path / "elsewhere", tmp_path / "earlier.npy")

@@ -27,6 +27,8 @@ from rsagent.training.rl.pool import Item
 from rsagent.training.rl.rewards import Reward
 from rsagent.training.rl.rollout import Rollout
 from rsagent.training.rl.trace import trace
+from rsagent.training.world import Scene
+from rsagent.training.world.requests import Request
 
 
 @pytest.fixture
@@ -139,21 +141,22 @@ def rollout(checkpoint: Checkpoint, words: str) -> Rollout:
     history = (*state.history, Message.of("assistant", words))
     result = conclude(replace(state, turns=(turn,), history=history), StopReason.TURN_BUDGET)
     truth = np.ones((64, 96), np.bool_)
-    return Rollout(Item("one", image, "the cup", "name", truth), result, trace(result, truth))
+    item = Item(Scene(image, (), 1), Request("the cup", "name", (0,), "cup"), "the cup", truth)
+    return Rollout(item, result, trace(result, truth))
 
 
 def test_lessons_are_what_differs_from_its_group(qwen3: Checkpoint) -> None:
     groups = [[rollout(qwen3, word) for word in ("red", "fox", "bell", "left")] for _ in range(2)]
     rewards = [[Reward(worth, {}) for worth in row] for row in ((0.5, 0.5, 0.5, 0.5), (0.0, 1.0, 0.4, 0.6))]
     encoder = PromptEncoder(qwen3)
-    found = lessons_of(groups, rewards, Plan(scale="none"), encoder)
+    found = lessons_of(groups, rewards, Plan(scale="none"), encoder, qwen3.end_ids)
     assert sorted(round(lesson.advantage, 3) for lesson in found) == [-0.5, -0.1, 0.1, 0.5]
-    half = lessons_of(groups, rewards, Plan(scale="none", keep=0.5), encoder)
+    half = lessons_of(groups, rewards, Plan(scale="none", keep=0.5), encoder, qwen3.end_ids)
     assert sorted(round(lesson.advantage, 3) for lesson in half) == [-0.5, 0.5]
     assert [
         qwen3.tokenizer.decode(lesson.passage.ids[lesson.passage.learn]) for lesson in half if lesson.advantage > 0
     ] == ["fox"]
-    assert lessons_of([[]], [[]], Plan(), encoder) == []
+    assert lessons_of([[]], [[]], Plan(), encoder, ()) == []
 
 
 def test_the_rate_warms_up_holds_and_falls() -> None:

@@ -13,6 +13,7 @@ from rsagent.training.policy.lessons import Words, otherwise
 from rsagent.training.rl.__main__ import app
 from rsagent.training.rl.pool import Pool
 from rsagent.training.world import World
+from rsagent.training.world.knowledge import facts
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,20 @@ def world() -> World:
 def test_the_same_seed_asks_the_same_and_the_kinds_take_turns(world: World) -> None:
     once, again = (Pool(world, seed=3).items(1, 6) for _ in range(2))
     assert [item.query for item in once] == [item.query for item in again]
-    assert len({item.kind for item in once}) == 6
-    assert all(item.truth.any() == (item.kind != "absent") for item in once)
+    assert len({item.request.kind for item in once}) == 6
+    assert all(item.truth.any() == (item.request.kind != "absent") for item in once)
 
 
 def test_strange_grounds_change_the_picture_and_not_who_is_asked(world: World) -> None:
     plain, strange = (Pool(world, seed=3, strange=share).items(0, 1)[0] for share in (0.0, 1.0))
     assert plain.image.shape == strange.image.shape
     assert (np.abs(plain.image.astype(int) - strange.image.astype(int)).mean()) > 5
+
+
+def test_practice_asks_in_sentences_that_no_supervised_stage_has_read() -> None:
+    asked = Pool(World("val", lore="practised"), seed=3, kinds=("reasoning",), otherwise=0.0).items(0, 6)
+    sentences = [fact.text for known in facts("practised").values() for fact in known]
+    assert sum(any(text in item.query for text in sentences) for item in asked) >= 3  # the others name a category
 
 
 def test_a_sentence_about_what_is_there_need_only_go_with_it_best_of_what_is_there() -> None:

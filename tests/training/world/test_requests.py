@@ -91,7 +91,7 @@ def test_relations_hold_for_the_masks_themselves(world: World, seed: int) -> Non
 @settings(max_examples=25, deadline=None)
 def test_reasoning_is_true_of_the_target_alone(world: World, seed: int) -> None:
     scene, made = asked(world, seed, "reasoning")
-    sentences = {fact.text.lower(): fact for known in facts(more=True).values() for fact in known}
+    sentences = {fact.text.lower(): fact for known in facts("told").values() for fact in known}
     for request in made:
         assert scene.objects[request.targets[0]].name == request.subject
         for fact in (fact for text, fact in sentences.items() if text in request.text.lower()):
@@ -115,7 +115,7 @@ def test_all_kinds_occur(world: World) -> None:
 
 
 def test_other_splits_ask_in_words_training_never_hears(world: World, unseen: World) -> None:
-    heard = {f.text for known in facts(more=True).values() for f in known if f.voice == "train"}
+    heard = {f.text for known in facts("told").values() for f in known if f.voice == "train"}
     for seed in range(30):
         for request in requests(unseen.scene(seed, BUSY), unseen, seed, ("reasoning",), each=50):
             assert not any(text in request.text for text in heard)
@@ -127,16 +127,27 @@ def test_every_name_has_sentences_for_both_sets_and_they_do_not_name_it() -> Non
     table = {entry.name: entry for entry in entries()}
     assert set(facts()) <= set(table)
     assert len(facts()) >= 150
-    for name, known in facts(more=True).items():
+    for name, known in facts("told").items():
         assert {fact.voice for fact in known} == {"train", "heldout"}
         assert len(known) >= 3
         assert all(fact.also <= set(table) for fact in known)
         assert not [f.text for f in known for phrase in table[name].phrases if holds(f.text, phrase)]
 
 
+def test_what_is_practised_is_told_nowhere_and_names_nothing() -> None:
+    table = {entry.name: entry for entry in entries()}
+    told = {fact.text for known in facts("told").values() for fact in known}
+    practised = [fact for known in facts("practised").values() for fact in known]
+    assert len(practised) > 3 * len(table)
+    assert not told & {fact.text for fact in practised}
+    assert {fact.voice for fact in practised} == {"train"}
+    assert all(fact.also <= set(table) for fact in practised)
+    assert not [f.text for f in practised for phrase in table[f.name].phrases if holds(f.text, phrase)]
+
+
 def test_no_sentence_is_told_of_two_names_without_saying_so() -> None:
     told: dict[str, set[str]] = {}
-    for name, known in facts(more=True).items():
+    for name, known in facts("told").items():
         for fact in known:
             told.setdefault(fact.text, set()).add(name)
     assert [text for text, names in told.items() if len(names) > 1] == []

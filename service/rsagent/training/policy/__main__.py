@@ -4,6 +4,7 @@
     tokenizer  the byte-level BPE
     vision     stage A, the tower alone: a few names first, then all
     words      some thousand English words more for a policy that is there already
+    associate  what those words go with, once there are more sentences
     play       expert episodes, for stage B
     joint      stage B, names looked up, requests answered, whole conversations; `--grow` goes on with more words
     export     an ordinary checkpoint directory
@@ -26,7 +27,7 @@ from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import read_out
 from rsagent.training.policy.export import card, export, fresh
-from rsagent.training.policy.growing import WORDNET, fitted, learn_words, said_with, shaped, take
+from rsagent.training.policy.growing import WORDNET, associate, fitted, learn_words, said_with, shaped, take
 from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
 from rsagent.training.policy.meanings import Spoken, plain
@@ -130,6 +131,15 @@ def words(
 ) -> None:
     """Choose English words, give each a token, and keep its vector for `joint --grow`."""
     learn_words(folder, start, vectors, wordnet, count)
+
+
+@app.command(name="associate")
+def tell_more(
+    folder: Folder,
+    like: Annotated[Path, typer.Option(help="associations.npy of the run to go on from.")],
+) -> None:
+    """After more sentences have been written: what the words of a run go with now, for `joint --start` to learn."""
+    associate(folder, like)
 
 
 @app.command(name="play")

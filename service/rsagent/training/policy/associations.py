@@ -51,7 +51,7 @@ FAR = Change(0.6, 0.3, 0.35, 25)
 
 def told(glosses: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """(name, sentence): all that training tells of things, `glosses` as well, and what they are called."""
-    known = [(name, fact) for name, all_of in facts(more=True).items() for fact in all_of]
+    known = [(name, fact) for name, all_of in facts("told").items() for fact in all_of]
     said = [(name, fact.text) for name, fact in known if fact.voice == "train"]
     return [*said, *glosses, *((entry.name, phrase) for entry in entries() for phrase in entry.phrases)]
 

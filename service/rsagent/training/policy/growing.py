@@ -58,11 +58,22 @@ def learn_words(folder: Path, start: Path, vectors: Path, wordnet: Path, count: 
     print(f"{len(lexicon.words)} words, {len(grown) - len(tokenizer)} tokens, {len(glosses)} glosses")
 
 
-def associate(folder: Path) -> None:
-    """Write what the words of a run go with, as further columns of their vectors."""
+def associate(folder: Path, like: Path | None = None) -> None:
+    """Write what the words of a run go with, as further columns of their vectors: turned to those of the file `like`,
+    where a policy has learned them and more sentences have been told since. Raises FileNotFoundError for a run without
+    words where they are to be turned."""
     found = associations(folder)
-    if found is not None:
-        np.save(folder / "associations.npy", found.vectors)
+    if found is None and like is not None:
+        raise FileNotFoundError(f"no words.npz in {folder}: copy it, tokenizer and glosses.tsv from the run before")
+    if found is None:
+        return
+    vectors = found.vectors
+    if like is not None:
+        earlier = np.load(like)
+        vectors = vectors @ np.linalg.lstsq(vectors, earlier, rcond=None)[0]
+        kept = 1 - np.square(vectors - earlier).sum() / np.square(earlier).sum()
+        print(f"{kept:.2f} of what was learned of words stays as it was")
+    np.save(folder / "associations.npy", vectors.astype(np.float32))
 
 
 def fitted(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ from rsagent.training.world import World
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 console = Console()
 SHOWN = ("step", "reward", "giou", "refused_present", "turns", "alike", "entropy", "clipped", "gap", "norm",
-         "play_seconds", "learn_seconds")  # fmt: skip
+         "play_seconds", "learn_seconds", "led")  # fmt: skip
 Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
 
 
@@ -92,6 +92,12 @@ def run(
         "train"
     ),
     strange: Annotated[float, typer.Option(help="Share of scenes whose ground no photograph shows.")] = 0.0,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="Ask of things in sentences that no supervised stage has read.")
+    ] = False,
+    guided: Annotated[
+        bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
+    ] = False,
     part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
@@ -111,7 +117,7 @@ def run(
     plan = Plan(
         steps, minutes, requests, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
-        split=_one_of(Learned, split, "split"), strange=strange, words=words,
+        split=_one_of(Learned, split, "split"), strange=strange, words=words, practice=practice, guided=guided,
         part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
@@ -164,7 +170,7 @@ async def _run(
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
     said = PLAIN if plan.words is None else said_with(plan.words)
-    world = World(plan.split, names=names)
+    world = World(plan.split, names=names, lore="practised" if plan.practice else None)
     pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange)
     held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)

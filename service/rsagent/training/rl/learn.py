@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +34,11 @@ class Lesson:
 
 
 def lessons_of(
-    groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Reward]], plan: Plan, encoder: PromptEncoder
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Sequence[Sequence[Reward]],
+    plan: Plan,
+    encoder: PromptEncoder,
+    ends: Collection[int],
 ) -> list[Lesson]:
     """The lessons of a batch: of the episodes that differ from their group, the `plan.keep` that differ most. A group
     that was rewarded alike throughout teaches nothing."""
@@ -45,7 +49,7 @@ def lessons_of(
             found += [(rollout, float(by)) for rollout, by in zip(members, better, strict=True) if by]
     found.sort(key=lambda pair: -abs(pair[1]))
     kept = found[: math.ceil(plan.keep * len(found))]
-    return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder)]
+    return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder, ends)]
 
 
 class Learner:
@@ -114,6 +118,7 @@ class Learner:
     def _loss(self, lessons: Sequence[Lesson], told: Told) -> tuple[Tensor, dict[str, Tensor]]:
         device = told.logprobs.device
         then = torch.cat([lesson.passage.logprobs[1:][lesson.passage.learn[1:]] for lesson in lessons]).to(device)
+        then = torch.where(then.isnan(), told.logprobs.detach(), then)  # said by none that tells: as if just sampled
         worth = torch.tensor([lesson.advantage for lesson in lessons], device=device)[told.owner]
         found = surrogate(told.logprobs, then, worth, self._plan.clip)
         figures = {

@@ -20,6 +20,7 @@ class Plan:
 
     Each step plays `requests` × `group` episodes of up to `turns` turns and goes `passes` times over the share of them,
     `keep`, that differs most from its group, in `updates` updates each time.
+    With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`).
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
@@ -27,7 +28,8 @@ class Plan:
     on; what a run leaves is the mean of the weights after each step from `mean` of the run on, for single steps
     follow few groups and wander about where all of them lead. `otherwise` is the share of requests that are said in
     other words, those of the run in `words` if any; scenes are of `split`, a share `strange` of them on grounds that no
-    photograph shows. The run ends after `steps`, or after `minutes` of its own time.
+    photograph shows; with `practice` the sentences about things are those that no supervised stage has read. The run
+    ends after `steps`, or after `minutes` of its own time.
     """
 
     steps: int = 1000
@@ -53,6 +55,8 @@ class Plan:
     words: Path | None = None
     split: Learned = "train"
     strange: float = 0.0
+    practice: bool = False
+    guided: bool = False
     part: Part = "language"
     rank: int = 16
     seed: int = 0

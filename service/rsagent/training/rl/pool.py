@@ -25,13 +25,18 @@ nothing."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """A request with its answer: `image` uint8 [H, W, 3] RGB; `truth` bool [H, W], empty where nothing is meant."""
+    """A request about a scene as the world made it, the words it is asked in, and its answer: `truth` bool [H, W],
+    empty where nothing is meant."""
 
-    name: str
-    image: NDArray[np.uint8] = field(repr=False)
+    scene: Scene = field(repr=False)
+    request: Request
     query: str
-    kind: str
     truth: Mask = field(repr=False)
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3] RGB."""
+        return self.scene.image
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +82,4 @@ def _item(scene: Scene, request: Request, words: Words, otherwise: float) -> Ite
     truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
     for index in request.targets:
         truth |= scene.objects[index].mask
-    return Item(f"collage-{scene.seed}", scene.image, text, request.kind, truth)
+    return Item(scene, request, text, truth)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from rsagent.agent.runner import Runner, play_to_end
 from rsagent.agent.state import Budget, EpisodeResult, StopReason
 from rsagent.deadline import Deadline
 from rsagent.policy.prompt import PromptEncoder
 from rsagent.policy.protocol import Sampling
-from rsagent.training.chat import Passage, Said, join
+from rsagent.training.chat import Passage, Said, join, spoken
 from rsagent.training.rl.pool import Item
 from rsagent.training.rl.trace import Trace, trace
 
@@ -21,16 +22,23 @@ BROKEN = frozenset({StopReason.ENGINE_ERROR, StopReason.DEADLINE, StopReason.CAN
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
-    """One episode of a group, counted. `result` keeps what was said, with its tokens and their chances."""
+    """One episode of a group, counted. `result` keeps what was said, with its tokens and their chances. `led`: after
+    how many turns another than the policy went on with it, None for an episode of its own."""
 
     item: Item
     result: EpisodeResult = field(repr=False)
     trace: Trace
+    led: int | None = None
 
-    def passages(self, encoder: PromptEncoder) -> list[Passage]:
-        """What the policy sampled, in the contexts it sampled it in: nothing else of an episode is learned."""
+    def passages(self, encoder: PromptEncoder, ends: Collection[int]) -> list[Passage]:
+        """What the policy sampled, in the contexts it sampled it in: nothing else of an episode is learned. Of one that
+        was led, what was said from there on, with chances that are not a number: no policy sampled it. `ends` are the
+        ids that end a turn."""
         turns = self.result.state.turns
         history = self.result.state.history
+        if self.led is not None:
+            said = spoken(encoder, ends, history[: 2 + 2 * len(turns)], [turn.index > self.led for turn in turns])
+            return join([replace(one, logprobs=(math.nan,) * len(one.ids)) for one in said])
         return join(
             [
                 Said(encoder.encode(history[: 2 * turn.index]), turn.reply.token_ids, logprobs=turn.reply.logprobs)

@@ -47,6 +47,7 @@ from rsagent.training.chat.adapting import learning
 from rsagent.training.chat.reading import Reader
 from rsagent.training.chat.saving import export
 from rsagent.training.rl.curves import draw
+from rsagent.training.rl.guide import guided
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.learn import Learner, lessons_of
 from rsagent.training.rl.objective import telling
@@ -119,11 +120,13 @@ async def take_step(
     seed = plan.seed * 1_000_003 + step
     drawn, learned_from = await play(stage, plan, runner, step, seed)
     played = time.monotonic()
-    lessons = lessons_of(*learned_from, plan, encoder)
+    groups, rewards = await lead(runner, learned_from, plan) if plan.guided else learned_from
+    lessons = lessons_of(groups, rewards, plan, encoder, stage.checkpoint.end_ids)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
     await stage.sampler.renew()
     seconds = {"play_seconds": played - started, "learn_seconds": time.monotonic() - played}
-    return counted(*drawn) | learned | seconds
+    led = {"led": float(sum(rollout.led is not None for members in groups for rollout in members))}
+    return counted(*drawn) | learned | seconds | led
 
 
 async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -> tuple[Judged, Judged]:
@@ -141,6 +144,15 @@ async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -
     groups = [first[i] + members for i, members in zip(chosen, later, strict=True)]
     rewards = [worth[i] + members for i, members in zip(chosen, judged(later, plan), strict=True)]
     return (first, worth), (groups, rewards)
+
+
+async def lead(runner: Runner, learned_from: Judged, plan: Plan) -> Judged:
+    """The groups, each that has failed with one episode more that the expert ended."""
+    groups, rewards = learned_from
+    ends = [await guided(runner, members) for members in groups]
+    more = [[] if one is None else [one] for one in ends]
+    joined = [[*members, *one] for members, one in zip(groups, more, strict=True)]
+    return joined, [[*worth, *one] for worth, one in zip(rewards, judged(more, plan), strict=True)]
 
 
 def judged(groups: Groups, plan: Plan) -> list[list[Reward]]:

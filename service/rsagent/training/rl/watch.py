@@ -20,7 +20,7 @@ async def watch(runner: Runner, pool: Pool, count: int, budget: Budget) -> dict[
     ious = np.array([iou_of(rollout) for rollout in played])
     kinds: defaultdict[str, list[float]] = defaultdict(list)
     for rollout, iou in zip(played, ious, strict=True):
-        kinds[rollout.item.kind].append(float(iou))
+        kinds[rollout.item.request.kind].append(float(iou))
     absent = [rollout.trace.refused for rollout in played if rollout.trace.absent]
     present = [rollout.trace.refused for rollout in played if not rollout.trace.absent]
     figures = {

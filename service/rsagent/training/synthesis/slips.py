@@ -17,6 +17,8 @@ OFF = 0.55
 LEAST_ZOOM = 24.0
 LEAST_BOX = 4.0
 CARELESS = 0.15
+TAKEN = 0.5
+"""How often who takes one thing for another says so: then only the request tells that it was wrong."""
 
 
 def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
@@ -29,11 +31,13 @@ def slip(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generat
 
 
 def mistaken(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
-    """The box of another object; `move` itself where there is none that the frame shows."""
+    """The box of another object, half of the time by its own name; `move` itself where there is none that the frame
+    shows."""
     rivals = likely(expert)
     if not rivals:
         return move
-    return _at(expert, state, move, rivals[int(rng.integers(len(rivals)))].box)
+    rival = rivals[int(rng.integers(len(rivals)))]
+    return _at(expert, state, move, rival.box, rival.name if rng.random() < TAKEN else "")
 
 
 def misplaced(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:
@@ -65,8 +69,9 @@ def likely(expert: Expert) -> tuple[Placed, ...]:
     return alike or anchor or others
 
 
-def _at(expert: Expert, state: EpisodeState, move: Move, box: Box) -> Move:
-    """The first look, aimed at `box`; `move` itself if it is no first look or the box leaves the frame."""
+def _at(expert: Expert, state: EpisodeState, move: Move, box: Box, said: str = "") -> Move:
+    """The first look, aimed at `box`, what is `said` in place of what is meant; `move` itself if it is no first look or
+    the box leaves the frame."""
     action = move.action
     if expert.order and (not isinstance(action, Segment) or action.bbox is None):
         return move
@@ -78,7 +83,7 @@ def _at(expert: Expert, state: EpisodeState, move: Move, box: Box) -> Move:
     if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST_BOX:
         return move
     meant = expert.order[0] if expert.order else None
-    name = meant.name if meant else expert.request.subject
+    name = said or (meant.name if meant else expert.request.subject)
     return Move(expert.say(state, "seek", name), Segment(inside, frame=frame.index), taught=False, about=meant)
 
 

@@ -64,8 +64,8 @@ class Asker:
         return self.rng.choice(entry.aliases) if entry.aliases and self.rng.random() < 0.4 else entry.name
 
     def known(self, name: str) -> tuple[Fact, ...]:
-        """The sentences about a name: scenes of the training split have more of them."""
-        return facts(more=self.world.split == "train").get(name, ())
+        """The sentences about a name that its world knows."""
+        return facts(self.world.lore).get(name, ())
 
     def the(self, index: int) -> str:
         return definite(self.noun(self.entry(index)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from rsagent.training.world.names import entries, listed, read_table
 from rsagent.training.world.phrasing import Voice
@@ -23,6 +24,16 @@ CATEGORIES: dict[str, tuple[str, frozenset[str]]] = {
     "road sign": ("road sign", frozenset({"traffic light", "traffic cone"})),
     "building": ("building", UNUSUAL_BUILDINGS),
     "flower": ("flower", frozenset({"lavender"})),
+}
+
+
+Lore = Literal["asked", "told", "practised"]
+"""Which sentences there are: those that evaluations ask, known and held out; with them what supervised training is
+told; what only reinforcement learning practises on."""
+TABLES: dict[Lore, tuple[str, ...]] = {
+    "asked": ("knowledge.tsv",),
+    "told": ("knowledge.tsv", "knowledge_more.tsv"),
+    "practised": ("knowledge_practice.tsv",),
 }
 
 
@@ -55,11 +66,9 @@ def _voice(word: str) -> Voice:
 
 
 @cache
-def facts(more: bool = False) -> dict[str, tuple[Fact, ...]]:
-    """All sentences, by the name they are about; with `more` also those of `knowledge_more.tsv`, which scenes of the
-    training split are asked about and no evaluation is."""
-    tables = [read_table("knowledge.tsv"), *([read_table("knowledge_more.tsv")] if more else [])]
-    rows = ((*row, "")[:4] for table in tables for row in table)
+def facts(lore: Lore = "asked") -> dict[str, tuple[Fact, ...]]:
+    """The sentences of a lore, by the name they are about."""
+    rows = ((*row, "")[:4] for table in TABLES[lore] for row in read_table(table))
     found: dict[str, list[Fact]] = {}
     for name, voice, text, also in rows:
         found.setdefault(name, []).append(Fact(name, _voice(voice), text, _meant(also)))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from rsagent.training.world import paste
 from rsagent.training.world.combinations import Combinations, admits, partners
 from rsagent.training.world.names import clashes, entries, read_table
 from rsagent.training.world.stock import Pixels, grounds, load
+
+if TYPE_CHECKING:
+    from rsagent.training.world.knowledge import Lore
 
 Split = Literal["train", "val", "test"]
 SPOTS = 8
@@ -116,16 +119,20 @@ def _fill(cutout: Pixels) -> float:
 class World:
     """All scenes of a split.
 
-    `names` takes the first so many names of the table (all by default). Raises MaterialMissing when
+    `names` takes the first so many names of the table (all by default); `lore` says which sentences are known of them,
+    by default those of training for its split, and those of evaluations for the others. Raises MaterialMissing when
     the Debian packages are absent, ValueError when the split is unknown.
     """
 
-    def __init__(self, split: Split, cache: Path | None = None, names: int | None = None) -> None:
+    def __init__(
+        self, split: Split, cache: Path | None = None, names: int | None = None, lore: Lore | None = None
+    ) -> None:
         pictures = [ground for ground in grounds() if ground.split == split]
         if not pictures:
             raise ValueError(f"no split {split!r}: choose train, val or test")
         stock = load(cache)
         self.split: Split = split
+        self.lore: Lore = lore or ("told" if split == "train" else "asked")
         self.entries = entries()[:names]
         self.names = tuple(entry.name for entry in self.entries)
         self._grounds = tuple((stock.grounds[g.path], self._barred(g.shows)) for g in pictures)
