@@ -71,6 +71,19 @@ def test_better_tokens_become_likelier_and_worse_ones_less(own: Checkpoint) -> N
     assert figures["tokens"] == sum(int(passage.learn.sum()) for passage in several)
 
 
+def test_what_another_said_is_learned_as_if_just_sampled_and_no_divergence_is_guessed_from_it(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    other = replace(own, model=copy.deepcopy(own.model))
+    led = replace(several[0], logprobs=torch.full_like(several[0].logprobs, torch.nan))
+    plan = Plan(updates=1, passes=2, kl=1.0)
+    learner = Learner(reader, list(learning(own.model).values()), plan, Reader(other))
+    before = chances(reader, [led])
+    figures = learner.learn([Lesson(led, 1.0)], 1e-4, seed=0)
+    assert chances(reader, [led])[0] > before[0]
+    assert (figures["gap"], figures["clipped"], figures["kl"]) == (0.0, 0.0, 0.0)
+    assert np.isfinite(list(figures.values())).all()
+
+
 def test_how_many_are_read_at_once_changes_nothing(tiny_directories: dict[str, Path]) -> None:
     def weights(rows: int) -> torch.Tensor:
         checkpoint = load(LocalPolicySettings(checkpoint=str(tiny_directories["qwen3_vl"])))

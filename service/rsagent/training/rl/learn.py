@@ -118,7 +118,8 @@ class Learner:
     def _loss(self, lessons: Sequence[Lesson], told: Told) -> tuple[Tensor, dict[str, Tensor]]:
         device = told.logprobs.device
         then = torch.cat([lesson.passage.logprobs[1:][lesson.passage.learn[1:]] for lesson in lessons]).to(device)
-        then = torch.where(then.isnan(), told.logprobs.detach(), then)  # said by none that tells: as if just sampled
+        sampled = ~then.isnan()
+        then = torch.where(sampled, then, told.logprobs.detach())  # who was led said it: as if sampled just now
         worth = torch.tensor([lesson.advantage for lesson in lessons], device=device)[told.owner]
         found = surrogate(told.logprobs, then, worth, self._plan.clip)
         figures = {
@@ -132,7 +133,7 @@ class Learner:
             return found.loss, figures
         with torch.no_grad():
             near = self._reference.tell([lesson.passage for lesson in lessons], self._plan.temperature).logprobs
-        apart = divergence(told.logprobs, near)
+        apart = divergence(told.logprobs[sampled], near[sampled])  # an estimate that holds of samples alone
         return found.loss + self._plan.kl * apart, {**figures, "kl": apart.detach()}
 
 
