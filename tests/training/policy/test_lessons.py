@@ -29,8 +29,8 @@ def test_branches_and_whole_conversations_predict_alike() -> None:
     lessons = [first_lesson(scribe(), scene(), request(target), 8) for target in (0, 1)]
     with torch.no_grad():
         view = torch.from_numpy(lessons[0].pictures[0].copy())[None]
-        prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (7, 7))
-        branched = answer(model(), scribe(), prefix, [lessons], torch.zeros(1, 49, dtype=torch.long))
+        prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (9, 9))
+        branched = answer(model(), scribe(), prefix, [lessons], torch.zeros(1, 81, dtype=torch.long))
         whole = converse(model(), scribe().image, lessons)
     assert torch.equal(branched.labels, whole.labels)
     torch.testing.assert_close(branched.states, whole.states, atol=1e-4, rtol=1e-3)
@@ -73,8 +73,8 @@ def test_looks_at_anchors_count_where_there_are_any() -> None:
     asked = replace(request(0, text="the dog left of the cat", kind="relation"), anchor=1)
     lessons = [first_lesson(scribe(), scene(), one, 8) for one in (asked, request(0, text="the dog"))]
     view = torch.from_numpy(lessons[0].pictures[0].copy())[None]
-    prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (7, 7))
-    which = torch.arange(49)[None] % 3
+    prefix = read_prefix(model(), scribe(), encode(model().model.visual, view), (9, 9))
+    which = torch.arange(81)[None] % 3
     astray = [answer(model(), scribe(), prefix, [some], which).astray for some in (lessons, lessons[1:])]
     assert astray[0] is not None
     assert astray[0] > 0

@@ -19,7 +19,8 @@ from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.prompt import PromptEncoder
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.segmenter.fake import FakeSegmenter
-from rsagent.training.policy.lessons import DIALECT, VIEW
+from rsagent.training.policy.lessons import DIALECT
+from rsagent.training.policy.shape import VIEW
 from rsagent.training.rl.guide import failed, guided, rewound
 from rsagent.training.rl.pool import Item
 from rsagent.training.rl.rollout import Rollout, play_groups

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from rsagent.training.policy.lessons import DIALECT
-from rsagent.training.policy.shape import CELL, MAX_PIXELS, MERGE, MIN_PIXELS, PATCH, SPECIAL_TOKENS, new_policy
+from rsagent.training.policy.shape import CELL, MAX_PIXELS, MERGE, MIN_PIXELS, PATCH, SIDE, SPECIAL_TOKENS, new_policy
 from rsagent.training.policy.vocabulary import TEMPLATE
 
 HALF = [0.5, 0.5, 0.5]
@@ -34,7 +34,7 @@ world's names (Tux Paint's stamps over desktop photographs), and some sentences 
 language, no real photographs.
 
 Sizes: text 256 wide, 5 layers, 8 heads of 32 (4 key-value heads); vision 192 wide, 6 layers, patch 16, merge 2; own
-byte-level BPE of {tokens:,} tokens in which each number from 0 to 999 is one. Views are at most 224 x 224 pixels.
+byte-level BPE of {tokens:,} tokens in which each number from 0 to 999 is one. Views are at most {side} x {side} pixels.
 
 ## How it was made
 
@@ -73,7 +73,7 @@ University), Debian's `wordnet-base`.
 
 
 def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
-    """Qwen3-VL's processor for views of at most 224 x 224 pixels."""
+    """Qwen3-VL's processor for the nano policy's views."""
     geometry: dict[str, Any] = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2}
     look: dict[str, Any] = {"image_mean": HALF, "image_std": HALF}
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
@@ -96,7 +96,7 @@ def card(folder: Path, stage: str, model: Any) -> str:
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     size = {"millions": model.num_parameters() / 1e6, "tokens": model.config.text_config.vocab_size}
     words = "" if model.config.tie_word_embeddings else GROWN.format(minutes=figures["minutes"])
-    return CARD.format(rows=rows, words=words, **size)
+    return CARD.format(rows=rows, words=words, side=SIDE, **size)
 
 
 def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:

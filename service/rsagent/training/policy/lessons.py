@@ -18,18 +18,17 @@ from rsagent.agent.dialects import get
 from rsagent.agent.episode import begin
 from rsagent.agent.state import Budget, Task
 from rsagent.policy.chat import images_of, template_messages
-from rsagent.policy.protocol import History, Message, ViewSpec
+from rsagent.policy.protocol import History, Message
 from rsagent.training.policy.associations import FAR, NEAR, Associations
 from rsagent.training.policy.dense import IGNORE, SPELLED
 from rsagent.training.policy.paraphrase import paraphrase
-from rsagent.training.policy.shape import CELL, MAX_PIXELS, MIN_PIXELS
+from rsagent.training.policy.shape import CELL, VIEW
 from rsagent.training.synthesis.expert import Expert
 from rsagent.training.world import World
 from rsagent.training.world.names import entries
 from rsagent.training.world.requests import Request, requests
 from rsagent.training.world.scene import Scene
 
-VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 DIALECT = get("nano")
 MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.5, "several": 3.5, "absent": 2.5}
 OTHERWISE = 0.5

@@ -1,7 +1,7 @@
 """The nano policy's shape: a Qwen3-VL configuration of nine million parameters, and as many again for words.
 
 Every number that both the checkpoint and the training code need is here, once. The tower looks at
-about 224 x 224 pixels (at most 49 image tokens of 32 x 32 px), the language model is 256 wide.
+about 288 x 288 pixels (at most 81 image tokens of 32 x 32 px), the language model is 256 wide.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from collections.abc import Mapping
 
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from rsagent.policy.protocol import ViewSpec
+
 PATCH = 16
 MERGE = 2
 CELL = PATCH * MERGE
-MAX_PIXELS = 224 * 224
+SIDE = 288
+MAX_PIXELS = SIDE * SIDE
 MIN_PIXELS = 32 * 1024
+VIEW = ViewSpec(MAX_PIXELS, CELL, MIN_PIXELS)
 VISION = 192
 TEXT = 256
 DEEPSTACK = (1, 3)

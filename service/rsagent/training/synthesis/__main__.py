@@ -31,6 +31,7 @@ from rsagent import settings
 from rsagent.agent import dialects
 from rsagent.cli.app import main as told
 from rsagent.policy.protocol import ViewSpec
+from rsagent.training.policy.shape import VIEW
 from rsagent.training.synthesis.choosing import PASS, composition
 from rsagent.training.synthesis.expert import SMALL, Habits
 from rsagent.training.synthesis.finishing import finish
@@ -120,9 +121,9 @@ def make(
     wording: Annotated[str, typer.Option(help="Phrasings and facts of 'train'ing, or the 'heldout' ones.")] = "train",
     pairs: Annotated[str, typer.Option(help="Names that may meet: 'seen', 'novel' or 'any'.")] = "seen",
     dialect: DialectName = "nano",
-    max_pixels: MaxPixels = 224 * 224,
-    min_pixels: MinPixels = 32 * 1024,
-    factor: Factor = 32,
+    max_pixels: MaxPixels = VIEW.max_pixels,
+    min_pixels: MinPixels = VIEW.min_pixels,
+    factor: Factor = VIEW.factor,
     images: Images = "jpeg",
     clicks: Clicks = 2,
     zoom_below: ZoomBelow = SMALL,

@@ -28,6 +28,7 @@ from rsagent.segmenter.core import SamCore
 from rsagent.segmenter.pool import SegmenterPool
 from rsagent.segmenter.protocol import Segmenter, image_id
 from rsagent.settings import SegmenterSettings
+from rsagent.training.policy.shape import VIEW
 from rsagent.training.synthesis.acting import Acted, Plan, Stage, act
 from rsagent.training.synthesis.choosing import PASS, passes
 from rsagent.training.synthesis.expert import Expert, Habits
@@ -36,7 +37,6 @@ from rsagent.training.synthesis.sources import Occasion, Source
 from rsagent.training.synthesis.transcript import Gallery, ImageKind, Origin, transcribe
 
 SHARDS = "shards"
-NANO_VIEW = ViewSpec(224 * 224, 32, 32 * 1024)
 CLICKING = Habits(clicks=2)
 BUDGETS = {1: 0.05, 2: 0.05, 3: 0.1, 4: 0.15, 6: 0.2, 8: 0.45}
 PLANS: dict[Plan, float] = {"straight": 0.56, "mistaken": 0.17, "misplaced": 0.07, "loose": 0.1, "astray": 0.1}
@@ -53,7 +53,7 @@ class Workshop:
     source: Source
     folder: Path
     dialect: str = "nano"
-    view: ViewSpec = NANO_VIEW
+    view: ViewSpec = VIEW
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     images: ImageKind = "jpeg"
     habits: Habits = CLICKING
