@@ -172,6 +172,20 @@ def test_lessons_are_what_differs_from_its_group(qwen3: Checkpoint) -> None:
     assert lessons_of([[]], [[]], Plan(), encoder, ()) == []
 
 
+def test_who_is_led_is_worth_what_it_gained_and_blames_nobody(qwen3: Checkpoint) -> None:
+    group = [rollout(qwen3, "red"), rollout(qwen3, "fox"), replace(rollout(qwen3, "bell"), led=0)]
+    encoder = PromptEncoder(qwen3)
+
+    def found(*worth: float) -> list[tuple[str, float]]:
+        told = lessons_of([group], [[Reward(one, {}) for one in worth]], Plan(), encoder, qwen3.end_ids)
+        return [(qwen3.tokenizer.decode(one.passage.ids[one.passage.learn]), one.advantage) for one in told]
+
+    [(said, worth)] = found(0.2, 0.2, 1.0)
+    assert said.startswith("bell")
+    assert worth == pytest.approx(0.8)
+    assert sorted(worth for _, worth in found(0.0, 0.4, 1.0)) == pytest.approx([-0.2, 0.2, 0.8])
+
+
 def test_the_rate_warms_up_holds_and_falls() -> None:
     plan = Plan(lr=1.0, warm=4, hold=0.5)
     assert plan.rate(0, 0.0) == 0.25

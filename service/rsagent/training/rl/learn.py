@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,12 +42,18 @@ def lessons_of(
     ends: Collection[int],
 ) -> list[Lesson]:
     """The lessons of a batch: of the episodes that differ from their group, the `plan.keep` that differ most. A group
-    that was rewarded alike throughout teaches nothing."""
+    that was rewarded alike throughout teaches nothing, but where another led an episode to its end: what was said from
+    there on is worth what it gained. The group is not compared with it: it begins with their own words, and blamed for
+    what followed they would lose the first look as well (refusals of what is there rose from 0.17 to 0.3 that way)."""
     found: list[tuple[Rollout, float]] = []
     for members, worth in zip(groups, rewards, strict=True):
-        if members:
-            better = advantages([reward.total for reward in worth], plan.scale)
-            found += [(rollout, float(by)) for rollout, by in zip(members, better, strict=True) if by]
+        pairs = list(zip(members, (reward.total for reward in worth), strict=True))
+        own = [(rollout, total) for rollout, total in pairs if rollout.led is None]
+        if own:
+            totals = [total for _, total in own]
+            better = advantages(totals, plan.scale)
+            found += [(rollout, float(by)) for (rollout, _), by in zip(own, better, strict=True) if by]
+            found += [(rollout, total - float(np.mean(totals))) for rollout, total in pairs if rollout.led is not None]
     found.sort(key=lambda pair: -abs(pair[1]))
     kept = found[: math.ceil(plan.keep * len(found))]
     return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder, ends)]
