@@ -6,6 +6,7 @@ action. The truth it has is in the original picture's pixels.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from rsagent.segmenter.protocol import Mask
 from rsagent.training.synthesis import wording
 from rsagent.training.synthesis.clicks import correction
 from rsagent.training.world.layout import centre
+from rsagent.training.world.names import entries, holds
 from rsagent.training.world.requests import Request
 from rsagent.training.world.scene import Placed, Scene
 
@@ -128,8 +130,17 @@ class Expert:
         """Neither box nor click shows it: what there is."""
         return Move(self.say(state, "enough", target.name), Finish((last.mask_id,)), about=target)
 
+    @property
+    def sought(self) -> str:
+        """What is thought of as sought where nothing is meant: the name that the request says. A sentence says none,
+        and who had to guess it from the words alone would guess names that are not in view of other sentences, too."""
+        subject = self.request.subject
+        phrases = next((entry.phrases for entry in entries() if entry.name == subject), (subject,))
+        words = re.sub(r"[^\w' -]", " ", self.request.text)
+        return subject if any(holds(words, phrase) for phrase in phrases) else wording.SOMETHING
+
     def _refuse(self, state: EpisodeState, last: MaskRecord | None) -> Move:
-        name = self.request.subject
+        name = self.sought
         found = None if last is None else self.under(last)
         thought = self.say(state, "deny", name, found.name) if found else self.say(state, "absent", name)
         return Move(thought, NoTarget(wording.missing(name)))

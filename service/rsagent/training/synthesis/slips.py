@@ -10,6 +10,7 @@ from rsagent.agent.actions import Segment, Zoom
 from rsagent.agent.state import EpisodeState
 from rsagent.geometry import Box, clip_box
 from rsagent.training.synthesis.expert import Expert, Move
+from rsagent.training.synthesis.wording import SOMETHING
 from rsagent.training.world.scene import Placed
 
 ASTRAY = 0.12
@@ -37,7 +38,8 @@ def mistaken(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Gen
     if not rivals:
         return move
     rival = rivals[int(rng.integers(len(rivals)))]
-    return _at(expert, state, move, rival.box, rival.name if rng.random() < TAKEN else "")
+    says = rng.random() < TAKEN or (not expert.order and expert.sought == SOMETHING)
+    return _at(expert, state, move, rival.box, rival.name if says else "")
 
 
 def misplaced(expert: Expert, state: EpisodeState, move: Move, rng: np.random.Generator) -> Move:

@@ -30,6 +30,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "deny": ("{the}. No, that {found_be} {found}. Not here.", "{the}. Only {found}. There is none."),
 }
 """Templates by situation, the plainest first."""
+SOMETHING = "thing"
+"""The name of what a sentence asks for, where nothing in view goes with it."""
 TOGETHER = ("All {count} of them.", "That makes {count}.", "{count} in all.")
 
 
@@ -71,7 +73,7 @@ def reference(name: str, place: str) -> str:
 
 def missing(name: str) -> str:
     """The reason that `report_no_target` gives."""
-    return f"no {name}"
+    return "none here" if name == SOMETHING else f"no {name}"
 
 
 def absent(name: str) -> str:
