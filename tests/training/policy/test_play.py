@@ -40,9 +40,14 @@ def test_it_asks_for_the_target_then_finishes() -> None:
     assert after(state, expert.decide(state)).stop is StopReason.FINISHED
 
 
-def test_what_is_not_there_is_reported() -> None:
-    state, expert = start(request())
+def test_what_is_not_there_is_reported_by_the_name_that_the_request_says() -> None:
+    state, expert = start(request(text="Find the umbrella, please."))
     assert expert.decide(state) == Move("The umbrella. Not here.", NoTarget("no umbrella"))
+
+
+def test_what_a_sentence_means_and_is_not_there_is_given_no_name() -> None:
+    state, expert = start(request(text="what you open when it rains"))
+    assert expert.decide(state) == Move("The thing. Not here.", NoTarget("none here"))
 
 
 def test_several_are_taken_as_they_are_named() -> None:
