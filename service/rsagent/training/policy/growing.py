@@ -19,7 +19,7 @@ from rsagent.training.policy.lessons import Words
 from rsagent.training.policy.lexicon import Lexicon, choose, defined, grow, vectors_of, words_of
 from rsagent.training.policy.meanings import Meaning, loose_tokens, widen
 from rsagent.training.policy.vocabulary import load_tokenizer
-from rsagent.training.synthesis.wording import missing, spellings, thoughts
+from rsagent.training.synthesis.wording import SOMETHING, missing, spellings, thoughts
 from rsagent.training.world.knowledge import CATEGORIES
 from rsagent.training.world.names import entries, read_table
 from rsagent.training.world.phrasing import EXTREME_PHRASES, FRAMES, SIDE_PHRASES
@@ -38,7 +38,8 @@ def sentences() -> list[str]:
 
 def own_words() -> list[str]:
     """What the policy itself writes, and what the episode tells it."""
-    said = [text for entry in entries() for text in (*thoughts(entry.name), f'"{missing(entry.name)}"')]
+    names = (*(entry.name for entry in entries()), SOMETHING)
+    said = [text for name in names for text in (*thoughts(name), f'"{missing(name)}"')]
     return [*said, BRIEF.system, BRIEF.mask, BRIEF.empty, BRIEF.frame, BRIEF.remark, BRIEF.opening]
 
 

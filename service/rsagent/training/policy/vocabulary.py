@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from rsagent.agent.dialects import get
 from rsagent.agent.prompts import BRIEF
 from rsagent.training.policy.shape import MARKUP_TOKENS, SPECIAL_TOKENS
-from rsagent.training.synthesis.wording import spellings, thoughts
+from rsagent.training.synthesis.wording import SOMETHING, spellings, thoughts
 from rsagent.training.world import World
 from rsagent.training.world.knowledge import facts
 from rsagent.training.world.names import entries
@@ -86,6 +86,7 @@ def _sentences(pictures: int) -> Iterator[str]:
         for request in requests(world.scene(seed), world, seed, each=3):
             yield request.text
             yield from thoughts(request.subject)
+        yield from thoughts(SOMETHING)
     for entry in entries():
         yield from (spelled for phrase in entry.phrases for spelled in spellings(phrase) for _ in range(20))
         yield from (fact.text for fact in facts().get(entry.name, ()) for _ in range(3))
