@@ -83,7 +83,7 @@ async def test_several_are_asked_by_their_addresses(tmp_path: Path, monkeypatch:
     async with running(settings, OpenAIPolicySettings(stall_timeout=7), told.append) as found:
         assert len(set(found.urls)) == 2
         assert all(url.endswith("/v1") for url in found.urls)
-        assert (found.server, found.dialect, found.factor, found.max_pixels) == ("vllm", "nano", 32, 50176)
+        assert (found.server, found.dialect, found.factor, found.max_pixels) == ("vllm", "nano", 32, 82944)
         assert (found.stall_timeout, found.guided, found.model) == (7, True, "rsagent-policy")
         assert found.api_key is not None
     assert told[-1].startswith("vLLM: 2 of 2 ready")

@@ -44,7 +44,7 @@ async def turn_of(nano: LocalPolicy, state: EpisodeState) -> PolicyTurn:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_it_names_its_dialect_and_view(nano: LocalPolicy) -> None:
     assert nano.dialect == "nano"
-    assert nano.view.size(640, 480) == (256, 192)
+    assert nano.view.size(640, 480) == (320, 224)
 
 
 @pytest.mark.asyncio(loop_scope="module")

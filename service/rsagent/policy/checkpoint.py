@@ -1,7 +1,7 @@
 """A Qwen2.5-VL or Qwen3-VL checkpoint: found by path or hub id, loaded, and asked what it speaks.
 
 Weights are safetensors and no code of a checkpoint is ever run. A file `rsagent.json` beside `config.json` may say
-`{"dialect": "nano", "max_pixels": 50176, "factor": 32}`; what it leaves out follows from the architecture.
+`{"dialect": "nano", "max_pixels": 82944, "factor": 32}`; what it leaves out follows from the architecture.
 """
 
 from __future__ import annotations

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.training.policy.stages import model, scribe
 
 from rsagent.policy.checkpoint import load
 from rsagent.policy.settings import LocalPolicySettings
-from rsagent.training.policy.export import export, fresh
+from rsagent.training.policy.export import export, fresh, mean
 from rsagent.training.policy.growing import associate, fillers, fitted, own_words, sentences, shaped, take
 from rsagent.training.policy.lexicon import Lexicon, grow
 from rsagent.training.policy.meanings import Meaning, Spoken, plain
+from rsagent.training.policy.shape import VIEW
 from rsagent.training.world.knowledge import facts
 
 
@@ -86,3 +88,16 @@ def test_words_told_of_anew_are_turned_to_those_a_policy_has_learned(folder: Pat
     np.testing.assert_allclose(np.load(folder / "associations.npy"), found @ turn, atol=1e-2)
     with pytest.raises(FileNotFoundError, match=r"no words\.npz"):
         associate(tmp_path / "elsewhere", tmp_path / "earlier.npy")
+
+
+def test_the_mean_of_two_exports_serves_and_of_two_shapes_there_is_none(folder: Path, tmp_path: Path) -> None:
+    other = fresh(scribe().tokenizer)
+    export(other, scribe().tokenizer, tmp_path / "other", "card")
+    mean([folder / "start", tmp_path / "other"], tmp_path / "mean")
+    one, two, both = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "other", "mean"))
+    name = "model.language_model.norm.weight"
+    torch.testing.assert_close(both[name], one[name].lerp(two[name], 0.5))
+    assert load(LocalPolicySettings(checkpoint=str(tmp_path / "mean"))).view.max_pixels == VIEW.max_pixels
+    save_file({"alone": torch.zeros(1)}, tmp_path / "other" / "model.safetensors")
+    with pytest.raises(ValueError, match="other weights"):
+        mean([folder / "start", tmp_path / "other"], tmp_path / "none")

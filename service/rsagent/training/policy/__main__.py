@@ -8,6 +8,7 @@
     play       expert episodes, for stage B
     joint      stage B, names looked up, requests answered, whole conversations; `--grow` goes on with more words
     export     an ordinary checkpoint directory
+    mean       of the weights of several of them
 
 Each stage writes checkpoints into the run's folder and goes on from them when started again.
 """
@@ -26,7 +27,7 @@ from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
 from rsagent.training.policy.drills import read_out
-from rsagent.training.policy.export import card, export, fresh
+from rsagent.training.policy.export import card, export, fresh, mean
 from rsagent.training.policy.growing import WORDNET, associate, fitted, learn_words, said_with, shaped, take
 from rsagent.training.policy.joint import Joint, JointPlan, train_joint
 from rsagent.training.policy.lessons import Scribe
@@ -201,6 +202,15 @@ def write(folder: Folder, to: Path, stage: str = "joint") -> None:
     if isinstance(model.lm_head, Spoken):
         model = plain(model, fresh(tokens))
     export(model, tokens, to, card(folder, stage, model))
+
+
+@app.command(name="mean")
+def soup(
+    folders: Annotated[list[Path], typer.Argument(help="Exported directories of runs that began at one checkpoint.")],
+    to: Annotated[Path, typer.Option(help="Where the mean goes; may not be there yet.")],
+) -> None:
+    """Write the mean of the weights of several exports."""
+    mean(folders, to)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -113,3 +116,18 @@ def export(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path, card: s
     said = {"dialect": DIALECT.name, "max_pixels": MAX_PIXELS, "factor": CELL}
     (folder / "rsagent.json").write_text(json.dumps(said) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def mean(folders: Sequence[Path], to: Path) -> None:
+    """Write the mean of the weights of exported directories, all else as in the first (model soups, arXiv 2203.05482:
+    runs that began at one checkpoint). Raises ValueError where their weights have other names or shapes."""
+    weights = [load_file(folder / "model.safetensors") for folder in folders]
+    shapes = [{name: weight.shape for name, weight in each.items()} for each in weights]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError("these checkpoints have other weights than the first: give exports of runs of one model")
+    shutil.copytree(folders[0], to)
+    joined = {
+        name: torch.stack([each[name].float() for each in weights]).mean(0).to(weight.dtype)
+        for name, weight in weights[0].items()
+    }
+    save_file(joined, to / "model.safetensors", metadata={"format": "pt"})
