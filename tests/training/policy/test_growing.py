@@ -98,6 +98,7 @@ def test_the_mean_of_two_exports_serves_and_of_two_shapes_there_is_none(folder: 
     name = "model.language_model.norm.weight"
     torch.testing.assert_close(both[name], one[name].lerp(two[name], 0.5))
     assert load(LocalPolicySettings(checkpoint=str(tmp_path / "mean"))).view.max_pixels == VIEW.max_pixels
+    assert "mean of those of 2 runs" in (tmp_path / "mean" / "README.md").read_text(encoding="utf-8")
     save_file({"alone": torch.zeros(1)}, tmp_path / "other" / "model.safetensors")
     with pytest.raises(ValueError, match="other weights"):
         mean([folder / "start", tmp_path / "other"], tmp_path / "none")

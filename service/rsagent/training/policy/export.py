@@ -74,6 +74,10 @@ University), Debian's `wordnet-base`.
 """
 """Of a policy whose head is its own, since it was grown."""
 
+MIXED = """
+The weights are the mean of those of {count} runs, the later of which went on from the first; the card is the first's.
+"""
+
 
 def processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
     """Qwen3-VL's processor for the nano policy's views."""
@@ -126,6 +130,8 @@ def mean(folders: Sequence[Path], to: Path) -> None:
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("these checkpoints have other weights than the first: give exports of runs of one model")
     shutil.copytree(folders[0], to)
+    with (to / "README.md").open("a", encoding="utf-8") as told:
+        told.write(MIXED.format(count=len(folders)))
     joined = {
         name: torch.stack([each[name].float() for each in weights]).mean(0).to(weight.dtype)
         for name, weight in weights[0].items()
