@@ -133,7 +133,7 @@ async def test_the_engine_computes_in_its_own_process(found: OpenAIPolicySetting
 async def test_greedy_episodes_equal_the_in_process_ones(
     served: OpenAIPolicy, local: LocalPolicy, segmenter: SegmenterPool
 ) -> None:
-    """Whole requests, on every shipped picture and sentence: the same words and calls; coordinates may differ by a step.
+    """Whole requests, on every shipped picture and sentence: the same words and calls; coordinates may be a step off.
     (Of views of 224 px all was equal; of 18 x 18 patches the two differ by some hundredths of a nat a token.)"""
     alike = 0
     for example in examples.load():
