@@ -17,7 +17,7 @@ from rsagent.policy.protocol import ChatMessage, History, ImagePart, Message, Te
 
 ImageFormat = Literal["auto", "png", "jpeg"]
 
-SMALL_VIEW = 256 * 256
+SMALL_VIEW = 288 * 288
 """Pixels up to which 'auto' sends PNG: lossless costs little there, and a small policy sees the very same pixels."""
 
 _CONTROL = re.compile(r"<\|(?=[^|<>]{1,64}\|>)")

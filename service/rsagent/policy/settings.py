@@ -53,7 +53,7 @@ class OpenAIPolicySettings(BaseModel):
     max_pixels: int = Field(default=224 * 224, ge=1024, description="largest view, in pixels")
     min_pixels: int = Field(default=0, ge=0, description="smallest view; smaller pictures are enlarged to it")
     factor: int = Field(default=32, ge=1, description="patch size times merge size of the served checkpoint")
-    image_format: Literal["auto", "png", "jpeg"] = Field(default="auto", description="'auto' is PNG up to 256 × 256 px")
+    image_format: Literal["auto", "png", "jpeg"] = Field(default="auto", description="'auto' is PNG up to 288 × 288 px")
     max_concurrent: int = Field(default=256, ge=1, description="turns in flight at once; beyond it: Overloaded")
     connect_timeout: float = Field(default=5.0, gt=0, description="seconds")
     stall_timeout: float = Field(default=60.0, gt=0, description="seconds without a byte that end a turn")
