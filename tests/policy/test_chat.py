@@ -70,7 +70,7 @@ def test_a_jpeg_gives_nearly_the_same_pixels() -> None:
     assert np.abs(decode(url).astype(int) - part.pixels.astype(int)).mean() < 2
 
 
-@pytest.mark.parametrize(("side", "kind"), [(256, "png"), (288, "jpeg")])
+@pytest.mark.parametrize(("side", "kind"), [(256, "png"), (288, "png"), (320, "jpeg")])
 def test_small_views_are_lossless_by_default(side: int, kind: Literal["png", "jpeg"]) -> None:
     part = smooth(1, side)
     url = ImageWriter().url(part)
