@@ -80,8 +80,12 @@ def test_from_nothing_to_a_policy_and_on_to_more_words(tmp_path: Path, wordnet: 
     told("album", "--folder", last, "--first", 1, "--pages", 1, "--large", 1, *none, "--strange", 1)
     assert (last / "album" / "train" / "0001-images.npy").is_file()
     told("vision", "--folder", last, "--start", grown / "joint.pt", *MOMENT)
+    told("associate", "--folder", last, "--like", grown / "associations.npy")
     told("play", "--folder", last, "--bills", 1)
     told("joint", "--folder", last, "--start", grown / "joint.pt", "--seeing", "--tower", 0, *MOMENT)
     seen = torch.load(last / "vision.pt", weights_only=True)["visual"]
     ended = torch.load(last / "joint.pt", weights_only=True)["model"]
     assert all(torch.equal(value, ended[f"model.visual.{name}"]) for name, value in seen.items())
+    told("export", "--folder", last, last / "export")
+    told("mean", grown / "export", last / "export", "--to", tmp_path / "mean")
+    assert load(LocalPolicySettings(checkpoint=str(tmp_path / "mean"))).dialect == "nano"

@@ -64,9 +64,9 @@ def associate(folder: Path, like: Path | None = None) -> None:
     where a policy has learned them and more sentences have been told since. Raises FileNotFoundError for a run without
     words where they are to be turned."""
     found = associations(folder)
-    if found is None and like is not None:
-        raise FileNotFoundError(f"no words.npz in {folder}: copy it, tokenizer and glosses.tsv from the run before")
     if found is None:
+        if like is not None:
+            raise FileNotFoundError(f"no words.npz in {folder}: copy it, tokenizer and glosses.tsv from the run before")
         return
     vectors = found.vectors
     if like is not None:

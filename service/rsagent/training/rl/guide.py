@@ -15,23 +15,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rsagent.agent.actions import Zoom
-from rsagent.agent.dialects.protocol import Dialect
-from rsagent.agent.episode import conclude, prompt_of, step
+from rsagent.agent.episode import conclude
 from rsagent.agent.runner import Runner
 from rsagent.agent.state import EpisodeResult, EpisodeState
-from rsagent.policy.protocol import PolicyTurn
-from rsagent.segmenter.protocol import Segmenter
+from rsagent.evaluation.figures import SOLVED
 from rsagent.training.rl.rollout import Rollout
 from rsagent.training.rl.trace import Trace, trace
+from rsagent.training.synthesis.acting import made
 from rsagent.training.synthesis.expert import Expert
-
-RIGHT = 0.5
-"""The IoU from which on an episode has found what was meant."""
 
 
 def failed(found: Trace) -> bool:
     """Whether an episode ended with something else than what was meant."""
-    return not found.refused if found.absent else found.final < RIGHT
+    return not found.refused if found.absent else found.final < SOLVED
 
 
 def rewound(state: EpisodeState, turns: int) -> EpisodeState:
@@ -57,18 +53,13 @@ async def guided(runner: Runner, group: Sequence[Rollout]) -> Rollout | None:
         needed = len(expert.order) + 2
         kept = min(len(state.turns) - 1, state.task.budget.turns - needed)
         if kept >= 0:
-            result = await _ended(rewound(state, kept), expert, runner.dialect, runner.segmenter)
+            result = await _ended(rewound(state, kept), expert, runner)
             found = trace(result, rollout.item.truth)
             return None if failed(found) else Rollout(rollout.item, result, found, led=kept)
     return None
 
 
-async def _ended(state: EpisodeState, expert: Expert, dialect: Dialect, segmenter: Segmenter) -> EpisodeResult:
+async def _ended(state: EpisodeState, expert: Expert, runner: Runner) -> EpisodeResult:
     while state.stop is None:
-        move = expert.decide(state)
-        text = dialect.write(move.thought, move.action, state)
-        reading = dialect.parse(text, state)
-        prompt = prompt_of(state, reading.action)
-        answer = None if prompt is None else await segmenter.segment(state.task.image_id, state.task.image, prompt)
-        state = step(state, dialect, PolicyTurn(text), reading, answer).state
+        state = await made(state, expert.decide(state), runner.dialect, runner.segmenter)
     return conclude(state)

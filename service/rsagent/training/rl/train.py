@@ -28,6 +28,7 @@ What of GRPO, and of the systems around it, is left out, and why:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,8 +120,8 @@ async def take_step(
     step, started = journal.step, time.monotonic()
     seed = plan.seed * 1_000_003 + step
     drawn, learned_from = await play(stage, plan, runner, step, seed)
-    played = time.monotonic()
     groups, rewards = await lead(runner, learned_from, plan) if plan.guided else learned_from
+    played = time.monotonic()
     lessons = lessons_of(groups, rewards, plan, encoder, stage.checkpoint.end_ids)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
     await stage.sampler.renew()
@@ -149,7 +150,7 @@ async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -
 async def lead(runner: Runner, learned_from: Judged, plan: Plan) -> Judged:
     """The groups, each that has failed with one episode more that the expert ended."""
     groups, rewards = learned_from
-    ends = [await guided(runner, members) for members in groups]
+    ends = await asyncio.gather(*(guided(runner, members) for members in groups))
     more = [[] if one is None else [one] for one in ends]
     joined = [[*members, *one] for members, one in zip(groups, more, strict=True)]
     return joined, [[*worth, *one] for worth, one in zip(rewards, judged(more, plan), strict=True)]

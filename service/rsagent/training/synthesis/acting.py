@@ -63,14 +63,19 @@ async def act(expert: Expert, image: ImageId, plan: Plan, budget: int, stage: St
         if all(earlier.taught for earlier in moves) and not state.masks:
             move = _blundered(plan, expert, state, move, rng)
         moves.append(move)
-        text = stage.dialect.write(move.thought, move.action, state)
-        reading = stage.dialect.parse(text, state)
-        prompt = prompt_of(state, reading.action)
-        answer = None if prompt is None else await stage.segmenter.segment(image, expert.scene.image, prompt)
-        state = step(state, stage.dialect, PolicyTurn(text), reading, answer).state
+        state = await made(state, move, stage.dialect, stage.segmenter)
     result, ious = conclude(state), _ious(state, moves)
     slips = tuple(_slip(state, moves, ious, turn, plan) for turn in range(len(moves)))
     return Acted(expert, plan, result, tuple(moves), ious, slips, overlap(result.union, truth(expert)).iou)
+
+
+async def made(state: EpisodeState, move: Move, dialect: Dialect, segmenter: Segmenter) -> EpisodeState:
+    """The state after a move of the expert, said and read in a dialect, with the segmenter's own answer."""
+    text = dialect.write(move.thought, move.action, state)
+    reading = dialect.parse(text, state)
+    prompt = prompt_of(state, reading.action)
+    answer = None if prompt is None else await segmenter.segment(state.task.image_id, state.task.image, prompt)
+    return step(state, dialect, PolicyTurn(text), reading, answer).state
 
 
 def _slip(state: EpisodeState, moves: list[Move], ious: tuple[float, ...], turn: int, plan: Plan) -> str:
