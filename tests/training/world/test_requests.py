@@ -145,6 +145,11 @@ def test_what_is_practised_is_told_nowhere_and_names_nothing() -> None:
     assert not [f.text for f in practised for phrase in table[f.name].phrases if holds(f.text, phrase)]
 
 
+def test_every_sentence_is_whole() -> None:
+    sentences = [f.text for lore in ("told", "practised") for known in facts(lore).values() for f in known]
+    assert [text for text in sentences if text != " ".join(text.split()) or text[-1] in ",;:-"] == []
+
+
 def test_no_sentence_is_told_of_two_names_without_saying_so() -> None:
     told: dict[str, set[str]] = {}
     for name, known in facts("told").items():
