@@ -42,12 +42,13 @@ from rsagent.training.policy.lessons import PLAIN
 from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Scale
-from rsagent.training.rl.plan import Learned, Plan
+from rsagent.training.rl.plan import Learned, Plan, Practice
 from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
 from rsagent.training.rl.samplers import InProcess, Sampler, Served
 from rsagent.training.rl.train import TRIES, Stage, train
 from rsagent.training.world import World
+from rsagent.training.world.phrasing import Voice
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 console = Console()
@@ -93,8 +94,12 @@ def run(
     ),
     strange: Annotated[float, typer.Option(help="Share of scenes whose ground no photograph shows.")] = 0.0,
     practice: Annotated[
-        bool, typer.Option("--practice", help="Ask of things in sentences that no supervised stage has read.")
-    ] = False,
+        str,
+        typer.Option(
+            help="What to ask in that no supervised stage has read: 'sentences' about things, 'phrasings'"
+            " of requests, 'both' or 'none'."
+        ),
+    ] = "none",
     guided: Annotated[
         bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
     ] = False,
@@ -117,8 +122,9 @@ def run(
     plan = Plan(
         steps, minutes, requests, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
-        split=_one_of(Learned, split, "split"), strange=strange, words=words, practice=practice, guided=guided,
-        part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
+        split=_one_of(Learned, split, "split"), strange=strange, words=words,
+        practice=_one_of(Practice, practice, "practice"), guided=guided, part=_one_of(Part, part, "part"),
+        rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
     if plan.split == "val" and plan.watched:
@@ -170,8 +176,9 @@ async def _run(
     roomy = settings.load().segmenter.model_copy(update={"queue": max(64, episodes)})
     segmenter = load_segmenter(roomy)
     said = PLAIN if plan.words is None else said_with(plan.words)
-    world = World(plan.split, names=names, lore="practised" if plan.practice else None)
-    pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange)
+    world = World(plan.split, names=names, lore="practised" if plan.practice in ("sentences", "both") else None)
+    voice: Voice = "practice" if plan.practice in ("phrasings", "both") else "train"
+    pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange, voice=voice)
     held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
     try:

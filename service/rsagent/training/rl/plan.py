@@ -12,6 +12,7 @@ from rsagent.training.rl.objective import Clip, Scale
 from rsagent.training.rl.rewards import WEIGHTS
 
 Learned = Literal["train", "val"]
+Practice = Literal["none", "sentences", "phrasings", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Plan:
     on; what a run leaves is the mean of the weights after each step from `mean` of the run on, for single steps
     follow few groups and wander about where all of them lead. `otherwise` is the share of requests that are said in
     other words, those of the run in `words` if any; scenes are of `split`, a share `strange` of them on grounds that no
-    photograph shows; with `practice` the sentences about things are those that no supervised stage has read. The run
+    photograph shows; with `practice` sentences
+    about things, the phrasings of requests, or both are those that no supervised stage has read. The run
     ends after `steps`, or after `minutes` of its own time.
     """
 
@@ -55,7 +57,7 @@ class Plan:
     words: Path | None = None
     split: Learned = "train"
     strange: float = 0.0
-    practice: bool = False
+    practice: Practice = "none"
     guided: bool = False
     part: Part = "language"
     rank: int = 16

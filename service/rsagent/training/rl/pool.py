@@ -14,6 +14,7 @@ from rsagent.segmenter.protocol import Mask
 from rsagent.training.policy import lessons
 from rsagent.training.policy.lessons import PLAIN, Words
 from rsagent.training.world import Recipe, Scene, World
+from rsagent.training.world.phrasing import Voice
 from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
 SIZES = ((448, 448), (384, 512), (512, 384))
@@ -45,7 +46,7 @@ class Pool:
 
     The same for the same seed: a run that is resumed asks what it would have asked. Of the requests `otherwise` is the
     share that is said in other words: half, as when the policy was first trained; `words` are those it can be said
-    with. `strange` is the share of grounds that no photograph shows.
+    with. `strange` is the share of grounds that no photograph shows, `voice` selects the phrasings.
     """
 
     world: World
@@ -55,6 +56,7 @@ class Pool:
     otherwise: float = 0.5
     words: Words = PLAIN
     strange: float = 0.0
+    voice: Voice = "train"
 
     def items(self, batch: int, size: int) -> list[Item]:
         """Batch number `batch`, of `size` requests, the kinds in turn, each about a scene of its own."""
@@ -71,7 +73,7 @@ class Pool:
     def _item(self, kind: Kind, scenes: Iterator[Scene]) -> Item:
         """A request of that kind about the next scene that allows one."""
         for scene in scenes:
-            if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice="train"):
+            if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice=self.voice):
                 return _item(scene, made[0], self.words, self.otherwise)
         raise AssertionError("scenes never end")
 

@@ -56,6 +56,11 @@ class Asker:
     def ground(self) -> frozenset[int]:
         return self.world.in_the_ground(self.scene.seed)
 
+    @property
+    def told_in(self) -> Voice:
+        """The voice of the sentences about things; whoever practises other phrasings has those of training."""
+        return "heldout" if self.voice == "heldout" else "train"
+
     def entry(self, index: int) -> Entry:
         return self.world.entries[self.objects[index].name_id]
 

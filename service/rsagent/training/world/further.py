@@ -10,7 +10,7 @@ from rsagent.training.world import phrasing
 from rsagent.training.world.asking import Asker, Kind, Request
 from rsagent.training.world.aspects import THING, Aspect, aspects, of_all, of_one
 from rsagent.training.world.layout import APART, EXTREMES, SIDES, beside, centre, extreme
-from rsagent.training.world.phrasing import plural
+from rsagent.training.world.phrasing import plural, said
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
@@ -20,7 +20,7 @@ def counts(asker: Asker) -> Iterator[Request]:
     """The two dogs, all three birds: where the scene has just so many."""
     for noun, subject, group in _groups(asker):
         if len(group) in NUMBERS:
-            wordings = (phrasing.BOTH if len(group) == 2 else phrasing.COUNT_PHRASES)[asker.voice]
+            wordings = said(phrasing.BOTH if len(group) == 2 else phrasing.COUNT_PHRASES, asker.voice)
             text = asker.rng.choice(wordings).format(count=NUMBERS[len(group)], ns=plural(noun))
             yield Request(asker.say(text), "count", tuple(group), subject)
 
@@ -43,11 +43,11 @@ def ordinals(asker: Asker) -> Iterator[Request]:
         for place, target in enumerate(row):
             for side, number in (("left", place), ("right", len(row) - 1 - place)):
                 if 0 < number < len(ORDINALS):
-                    wording = asker.rng.choice(phrasing.ORDINAL_PHRASES[asker.voice])
+                    wording = asker.rng.choice(said(phrasing.ORDINAL_PHRASES, asker.voice))
                     text = asker.say(wording.format(ordinal=ORDINALS[number], n=noun, side=side))
                     yield Request(text, "ordinal", (target,), asker.objects[target].name)
         if len(row) == 3:
-            text = asker.say(asker.rng.choice(phrasing.MIDDLE_PHRASES[asker.voice]).format(n=noun))
+            text = asker.say(asker.rng.choice(said(phrasing.MIDDLE_PHRASES, asker.voice)).format(n=noun))
             yield Request(text, "ordinal", (row[1],), asker.objects[row[1]].name)
 
 
@@ -85,7 +85,7 @@ def known(asker: Asker) -> Iterator[tuple[Aspect, list[int]]]:
     """Each fact of the asker's voice of which nobody would doubt here what it is true of, and the objects."""
     placed = frozenset(asker.times)
     for fact in aspects():
-        if fact.voice == asker.voice and not fact.arguable & asker.seen and not fact.true_of & (asker.seen - placed):
+        if fact.voice == asker.told_in and not fact.arguable & asker.seen and not fact.true_of & (asker.seen - placed):
             yield fact, [i for i, one in enumerate(asker.objects) if one.name in fact.true_of]
 
 
@@ -113,7 +113,7 @@ def excepts(asker: Asker) -> Iterator[Request]:
             rest = tuple(i for i in group if i != left_out)
             if rest:
                 table = phrasing.EXCEPT_ONE if len(rest) == 1 else phrasing.EXCEPT_PHRASES
-                wording = asker.rng.choice(table[asker.voice])
+                wording = asker.rng.choice(said(table, asker.voice))
                 text = asker.say(wording.format(n=word, ns=plural(word), np=asker.the(left_out)))
                 names = dict.fromkeys(asker.objects[i].name for i in rest)
                 yield Request(text, "except", rest, " and ".join(names))
@@ -129,7 +129,7 @@ def denied(asker: Asker) -> Iterator[Request]:
         ):
             yield Request(asker.say(f"the {colour} {name}"), "denied", (), f"{colour} {name}")
         if 1 < times < len(ORDINALS) and _row(asker, group):
-            wording = asker.rng.choice(phrasing.ORDINAL_PHRASES[asker.voice])
+            wording = asker.rng.choice(said(phrasing.ORDINAL_PHRASES, asker.voice))
             text = wording.format(ordinal=ORDINALS[times], n=name, side=asker.rng.choice(("left", "right")))
             yield Request(asker.say(text), "denied", (), f"{ORDINALS[times]} {name}")
     words = {word for word, group in asker.categories() if group}

@@ -1,4 +1,5 @@
-"""How people put a request: phrasings for training, and others held out for evaluation."""
+"""How people put a request: phrasings for training, others held out for evaluation, and others that only reinforcement
+learning practises on (`phrasing_practice.tsv`)."""
 
 from __future__ import annotations
 
@@ -6,9 +7,20 @@ import random
 from typing import Literal
 
 from rsagent.training.world.layout import Extreme, Side
+from rsagent.training.world.names import read_table
 
-Voice = Literal["train", "heldout"]
+Voice = Literal["train", "heldout", "practice"]
 Wording = dict[Voice, tuple[str, ...]]
+
+
+def _practised(kind: str) -> tuple[str, ...]:
+    return tuple(pattern for of, pattern in read_table("phrasing_practice.tsv") if of == kind)
+
+
+def said(table: Wording, voice: Voice) -> tuple[str, ...]:
+    """The phrasings of a voice, those of training where it has none of its own."""
+    return table.get(voice) or table["train"]
+
 
 FRAMES: Wording = {
     "train": (
@@ -39,32 +51,39 @@ FRAMES: Wording = {
         "I'd like to see only {np}",
         "locate {np}, please",
     ),
+    "practice": _practised("frame"),
 }
 
 EXTREME_PHRASES: dict[Extreme, Wording] = {
     "left": {
         "train": ("the {n} on the left", "the left {n}", "the leftmost {n}", "the {n} to the left"),
         "heldout": ("the {n} furthest to the left", "the {n} on the left side"),
+        "practice": _practised("extreme-left"),
     },
     "right": {
         "train": ("the {n} on the right", "the right {n}", "the rightmost {n}", "the {n} to the right"),
         "heldout": ("the {n} furthest to the right", "the {n} on the right side"),
+        "practice": _practised("extreme-right"),
     },
     "top": {
         "train": ("the upper {n}", "the {n} at the top", "the topmost {n}", "the top {n}"),
         "heldout": ("the higher {n}", "the {n} nearer the top"),
+        "practice": _practised("extreme-top"),
     },
     "bottom": {
         "train": ("the lower {n}", "the {n} at the bottom", "the bottom {n}", "the {n} lower down"),
         "heldout": ("the {n} further down", "the {n} nearer the bottom"),
+        "practice": _practised("extreme-bottom"),
     },
     "big": {
         "train": ("the bigger {n}", "the larger {n}", "the biggest {n}", "the big {n}"),
         "heldout": ("the largest {n}", "the {n} that looks bigger"),
+        "practice": _practised("extreme-big"),
     },
     "small": {
         "train": ("the smaller {n}", "the smallest {n}", "the small {n}", "the little {n}"),
         "heldout": ("the tiniest {n}", "the {n} that looks smaller"),
+        "practice": _practised("extreme-small"),
     },
 }
 
@@ -72,35 +91,46 @@ SIDE_PHRASES: dict[Side, Wording] = {
     "left": {
         "train": ("{np} to the left of {anchor}", "{np} left of {anchor}"),
         "heldout": ("{np} on the left side of {anchor}", "{np} on the left of {anchor}"),
+        "practice": _practised("left"),
     },
     "right": {
         "train": ("{np} to the right of {anchor}", "{np} right of {anchor}"),
         "heldout": ("{np} on the right side of {anchor}", "{np} on the right of {anchor}"),
+        "practice": _practised("right"),
     },
     "above": {
         "train": ("{np} above {anchor}", "{np} over {anchor}"),
         "heldout": ("{np} higher up than {anchor}",),
+        "practice": _practised("above"),
     },
     "below": {
         "train": ("{np} below {anchor}", "{np} under {anchor}"),
         "heldout": ("{np} beneath {anchor}", "{np} lower down than {anchor}"),
+        "practice": _practised("below"),
     },
     "near": {
         "train": ("{np} next to {anchor}", "{np} closest to {anchor}", "{np} near {anchor}"),
         "heldout": ("{np} beside {anchor}", "{np} nearest to {anchor}"),
+        "practice": _practised("near"),
     },
 }
 
-THINGS: Wording = {"train": ("the thing", "the object"), "heldout": ("the item", "the thing")}
+THINGS: Wording = {
+    "train": ("the thing", "the object"),
+    "heldout": ("the item", "the thing"),
+    "practice": _practised("thing"),
+}
 
 ALL_PHRASES: Wording = {
     "train": ("all the {ns}", "all {ns}", "the {ns}", "every {n}"),
     "heldout": ("each {n}", "all of the {ns}"),
+    "practice": _practised("all"),
 }
 
 PAIR_PHRASES: Wording = {
     "train": ("{a} and {b}", "both {a} and {b}"),
     "heldout": ("{a} together with {b}", "{a} as well as {b}"),
+    "practice": _practised("pair"),
 }
 
 COUNT_PHRASES: Wording = {

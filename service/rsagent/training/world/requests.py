@@ -28,7 +28,8 @@ def requests(
     """Up to `each` requests of every kind the scene allows, the same for the same arguments.
 
     `voice` selects phrasings and sentences for training or the held-out ones; by default the
-    training ones for scenes of the training split, the held-out ones for others.
+    training ones for scenes of the training split, the held-out ones for others. "practice": phrasings that no
+    supervised stage has read, the sentences of training.
     """
     asker = _Asker(scene, world, voice or ("train" if world.split == "train" else "heldout"), random.Random(seed))
     made = (request for kind in kinds for request in asker.ask(kind, each))
@@ -97,7 +98,7 @@ class _Asker(Asker):
         for i in self.single:
             name = self.objects[i].name
             for fact in self.known(name):
-                if fact.voice == self.voice and not fact.also & self.seen:
+                if fact.voice == self.told_in and not fact.also & self.seen:
                     yield Request(self.told(fact.text), "reasoning", (i,), name)
         for np, group in self.categories():
             if len(group) == 1:
@@ -131,7 +132,7 @@ class _Asker(Asker):
             if name in shown or clashes()[name] & shown:
                 continue
             entry = self.world.entries[name]
-            known = [f for f in self.known(entry.name) if f.voice == self.voice]
+            known = [f for f in self.known(entry.name) if f.voice == self.told_in]
             known = [f for f in known if not f.true_of & self.seen]
             if known and self.rng.random() < 0.5:
                 yield Request(self.told(self.rng.choice(known).text), "absent", (), entry.name)
