@@ -14,6 +14,9 @@ from rsagent.training.rl.__main__ import app
 from rsagent.training.rl.pool import Pool
 from rsagent.training.world import World
 from rsagent.training.world.knowledge import facts
+from rsagent.training.world.phrasing import Voice
+
+VOICES: tuple[Voice, Voice] = ("train", "practice")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,12 @@ def test_practice_asks_in_sentences_that_no_supervised_stage_has_read() -> None:
     asked = Pool(World("val", lore="practised"), seed=3, kinds=("reasoning",), otherwise=0.0).items(0, 6)
     sentences = [fact.text for known in facts("practised").values() for fact in known]
     assert sum(any(text in item.query for text in sentences) for item in asked) >= 3  # the others name a category
+
+
+def test_practice_asks_in_phrasings_of_its_own() -> None:
+    told, practised = (Pool(World("val"), seed=3, otherwise=0.0, voice=voice).items(0, 6) for voice in VOICES)
+    assert [item.request.kind for item in told] == [item.request.kind for item in practised]
+    assert all(one.query != other.query for one, other in zip(told, practised, strict=True))
 
 
 def test_a_sentence_about_what_is_there_need_only_go_with_it_best_of_what_is_there() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+from string import Formatter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsagent.training.world.names import entries
+from rsagent.training.world.names import entries, read_table
 from rsagent.training.world.phrasing import (
     ALL_PHRASES,
     EXTREME_PHRASES,
     FRAMES,
     PAIR_PHRASES,
     SIDE_PHRASES,
+    THINGS,
     definite,
     framed,
     is_plural,
@@ -60,3 +62,32 @@ def test_held_out_wordings_are_not_trained_on() -> None:
     tables = [*EXTREME_PHRASES.values(), *SIDE_PHRASES.values(), ALL_PHRASES, PAIR_PHRASES]
     assert all(not set(table["train"]) & set(table["heldout"]) for table in tables)
     assert set(FRAMES["train"]) & set(FRAMES["heldout"]) == {"{np}"}
+
+
+PLACES = {
+    "frame": [["np"]],
+    "pair": [["a", "b"]],
+    "all": [["n"], ["ns"]],
+    "thing": [[]],
+    **{side: [["anchor", "np"]] for side in SIDE_PHRASES},
+    **{f"extreme-{which}": [["n"]] for which in EXTREME_PHRASES},
+}
+
+
+def test_what_is_practised_is_in_no_other_table_and_has_its_places() -> None:
+    rows = read_table("phrasing_practice.tsv")
+    sides, extremes = SIDE_PHRASES.values(), EXTREME_PHRASES.values()
+    tables = [FRAMES, THINGS, ALL_PHRASES, PAIR_PHRASES, *sides, *extremes]
+    known = {pattern for table in tables for voice in ("train", "heldout") for pattern in table[voice]}
+    assert known.isdisjoint(pattern for _, pattern in rows)
+    assert len({pattern for _, pattern in rows}) == len(rows) > 500
+    assert {kind for kind, _ in rows} == set(PLACES)
+    for kind, pattern in rows:
+        assert sorted(name for _, name, _, _ in Formatter().parse(pattern) if name) in PLACES[kind], pattern
+
+
+@pytest.mark.parametrize(
+    "marked", ["point me to", "as well as", "together with", "beneath", "tiniest", "from the rest"]
+)
+def test_what_marks_a_held_out_phrasing_is_not_practised(marked: str) -> None:
+    assert [pattern for _, pattern in read_table("phrasing_practice.tsv") if marked in pattern.lower()] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from tests.training.material import opened
 from rsagent.training.world import Recipe, Scene, World
 from rsagent.training.world.knowledge import CATEGORIES, facts
 from rsagent.training.world.names import clashes, entries, holds
+from rsagent.training.world.phrasing import FRAMES
 from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
 BUSY = Recipe(size=(160, 160), count=(4, 7), repeat=0.7, side=(0.16, 0.3))
@@ -44,6 +47,17 @@ def test_requests_are_well_formed_and_repeatable(world: World, seed: int, kind: 
         assert all(0 <= i < len(scene.objects) for i in request.targets)
         assert bool(request.targets) == (kind != "absent")
         assert (request.anchor is not None) == (kind == "relation")
+
+
+def test_the_practice_voice_asks_in_its_own_phrasings_of_what_training_knows(world: World) -> None:
+    frames = [re.compile(re.escape(one).replace(r"\{np\}", ".+"), re.I) for one in FRAMES["practice"]]
+    told = {f.text.lower() for known in facts("told").values() for f in known if f.voice == "train"}
+    for seed in range(12):
+        for kind in KINDS:
+            for request in requests(world.scene(seed, BUSY), world, seed, (kind,), each=9, voice="practice"):
+                text = request.text.rstrip(".")
+                assert any(frame.fullmatch(text) for frame in frames) or text.lower() in told
+                assert bool(request.targets) == (kind != "absent")
 
 
 @given(seed=st.integers(0, 10**9))
