@@ -59,21 +59,38 @@ def actions(rollout: Rollout) -> Sequence[Action]:
     return [turn.action for turn in rollout.result.state.turns]
 
 
-def test_a_wrong_object_is_taken_back_in_the_same_episode() -> None:
+def test_the_expert_takes_over_before_the_first_look_that_is_wrong() -> None:
     own, found = led(request(0), Segment(CAT, frame=0), Finish((1,)))
     assert failed(own.trace)
     assert found is not None
-    assert found.led == 1
+    assert found.led == 0
     assert found.trace.final > 0.7
+    assert [type(action) for action in actions(found)] == [Zoom, Segment, Finish]
+
+
+def test_what_went_well_is_kept() -> None:
+    both = request(0, 1, kind="several")
+    own, found = led(both, Segment(CAT, frame=0), Finish((1,)))
+    assert found is not None
+    assert found.led == 1
     assert actions(found)[0] == actions(own)[0]
-    assert isinstance(actions(found)[-1], Finish)
-    assert "cat" in found.result.state.turns[1].thought
+    assert len(found.result.masks) == 2
+    _, found = led(both, Segment(CAT, frame=0), LOOK, LOOK, Finish((1,)))
+    assert found is not None
+    assert found.led == 1
 
 
-def test_a_false_alarm_and_a_wrong_refusal_are_taken_back() -> None:
+@pytest.mark.parametrize(("target", "kept"), [(1, 1), (0, 0)])
+def test_a_zoom_is_kept_where_it_shows_what_is_meant(target: int, kept: int) -> None:
+    _, found = led(request(target), LOOK, NoTarget("nothing"))
+    assert found is not None
+    assert found.led == kept
+
+
+def test_a_false_alarm_and_a_wrong_refusal_are_mended() -> None:
     own, found = led(request(), Segment(CAT, frame=0), Finish((1,)))
     assert found is not None
-    assert (own.result.stop, found.result.stop) == (StopReason.FINISHED, StopReason.NO_TARGET)
+    assert (own.result.stop, found.result.stop, found.led) == (StopReason.FINISHED, StopReason.NO_TARGET, 0)
     own, found = led(request(0), NoTarget("no dog"))
     assert found is not None
     assert found.led == 0
@@ -102,7 +119,7 @@ def checkpoint() -> Checkpoint:
 
 
 def test_only_the_experts_words_are_learned_and_none_has_a_chance(checkpoint: Checkpoint) -> None:
-    _, found = led(request(0), Segment(CAT, frame=0), Finish((1,)))
+    _, found = led(request(0, 1, kind="several"), Segment(CAT, frame=0), Finish((1,)))
     assert found is not None
     passages = found.passages(PromptEncoder(checkpoint), checkpoint.end_ids)
     said = "".join(checkpoint.tokenizer.decode(p.ids[p.learn]) for p in passages)

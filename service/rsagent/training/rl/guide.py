@@ -1,12 +1,14 @@
 """What would have been right: an expert goes on from where an episode went wrong.
 
-Sampling finds only what the policy does now and then. After supervised learning it never takes back a first look that
-it means: of 64 held-out requests whose first mask showed another thing, 64 ended with that mask, so that no reward
-could tell it to look again. A group that fails is therefore given one member more: what a failed episode said before
-its last move, and from there on the expert's moves in the same episode, with the real segmenter, judged like all others
-(off-policy guidance, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.0686). Only the expert's words are
-learned, as if they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by
-reshaping the ratio; here nothing does.
+Sampling finds only what the policy does now and then, and of what it never does no reward can tell it. A group in which
+an episode failed is therefore given one member more: what that episode said while all went well, and from the first
+move on that did not the expert's moves in the same episode, with the real segmenter, judged like all others (off-policy
+guidance, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.0686). Only the expert's words are learned, as if
+they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by reshaping the ratio;
+here nothing does.
+
+An earlier version took over before the last move alone, so that a wrong first look would be taken back. It was learned
+as refusing what is there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rsagent.agent.actions import Zoom
+from rsagent.agent.actions import Segment, Zoom
 from rsagent.agent.episode import conclude
 from rsagent.agent.runner import Runner
 from rsagent.agent.state import EpisodeResult, EpisodeState
@@ -22,7 +24,7 @@ from rsagent.evaluation.figures import SOLVED
 from rsagent.training.rl.rollout import Rollout
 from rsagent.training.rl.trace import Trace, trace
 from rsagent.training.synthesis.acting import made
-from rsagent.training.synthesis.expert import Expert
+from rsagent.training.synthesis.expert import Expert, shows
 
 
 def failed(found: Trace) -> bool:
@@ -44,19 +46,37 @@ def rewound(state: EpisodeState, turns: int) -> EpisodeState:
     )
 
 
+def well(state: EpisodeState, expert: Expert) -> int:
+    """How many of a failed episode's turns went well: each showed one more of what is meant, or zoomed so that it can
+    be seen. The last did not."""
+    for before in range(len(state.turns) - 1):
+        after = rewound(state, before + 1)
+        action, done = after.turns[-1].action, expert.matched(after)
+        if isinstance(action, Segment) and len(done) > len(expert.matched(rewound(state, before))):
+            continue
+        rest = (placed for index, placed in enumerate(expert.order) if index not in done)
+        if isinstance(action, Zoom) and any(shows(after.last_frame.box, placed.box) for placed in rest):
+            continue
+        return before
+    return len(state.turns) - 1
+
+
 async def guided(runner: Runner, group: Sequence[Rollout]) -> Rollout | None:
-    """One failed episode of a group, the shortest, as the expert ends it; None where none failed, none leaves the
-    expert turns enough, or it does no better."""
-    for rollout in sorted((one for one in group if failed(one.trace)), key=lambda one: one.trace.turns):
-        expert = Expert(rollout.item.scene, rollout.item.request, place=runner.dialect.place)
-        state = rollout.result.state
-        needed = len(expert.order) + 2
-        kept = min(len(state.turns) - 1, state.task.budget.turns - needed)
+    """One failed episode of a group, the one that went well for longest, as the expert ends it; None where none failed,
+    the expert has not turns enough, or does no better."""
+    found = [(rollout, _expert(rollout, runner)) for rollout in group if failed(rollout.trace)]
+    for rollout, expert in sorted(found, key=lambda pair: -well(pair[0].result.state, pair[1])):
+        state, needed = rollout.result.state, len(expert.order) + 2
+        kept = min(well(state, expert), state.task.budget.turns - needed)
         if kept >= 0:
             result = await _ended(rewound(state, kept), expert, runner)
-            found = trace(result, rollout.item.truth)
-            return None if failed(found) else Rollout(rollout.item, result, found, led=kept)
+            ended = trace(result, rollout.item.truth)
+            return None if failed(ended) else Rollout(rollout.item, result, ended, led=kept)
     return None
+
+
+def _expert(rollout: Rollout, runner: Runner) -> Expert:
+    return Expert(rollout.item.scene, rollout.item.request, place=runner.dialect.place)
 
 
 async def _ended(state: EpisodeState, expert: Expert, runner: Runner) -> EpisodeResult:
