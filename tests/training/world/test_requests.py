@@ -13,7 +13,7 @@ from tests.training.material import opened
 from rsagent.training.world import Recipe, Scene, World
 from rsagent.training.world.knowledge import CATEGORIES, facts
 from rsagent.training.world.names import clashes, entries, holds
-from rsagent.training.world.phrasing import FRAMES
+from rsagent.training.world.phrasing import FRAMES, Voice
 from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
 BUSY = Recipe(size=(160, 160), count=(4, 7), repeat=0.7, side=(0.16, 0.3))
@@ -49,12 +49,13 @@ def test_requests_are_well_formed_and_repeatable(world: World, seed: int, kind: 
         assert (request.anchor is not None) == (kind == "relation")
 
 
-def test_the_practice_voice_asks_in_its_own_phrasings_of_what_training_knows(world: World) -> None:
-    frames = [re.compile(re.escape(one).replace(r"\{np\}", ".+"), re.I) for one in FRAMES["practice"]]
+@pytest.mark.parametrize("voice", ["broad", "practice"])
+def test_other_voices_ask_in_their_own_phrasings_of_what_training_knows(world: World, voice: Voice) -> None:
+    frames = [re.compile(re.escape(one).replace(r"\{np\}", ".+"), re.I) for one in FRAMES[voice]]
     told = {f.text.lower() for known in facts("told").values() for f in known if f.voice == "train"}
     for seed in range(12):
         for kind in KINDS:
-            for request in requests(world.scene(seed, BUSY), world, seed, (kind,), each=9, voice="practice"):
+            for request in requests(world.scene(seed, BUSY), world, seed, (kind,), each=9, voice=voice):
                 text = request.text.rstrip(".")
                 assert any(frame.fullmatch(text) for frame in frames) or text.lower() in told
                 assert bool(request.targets) == (kind != "absent")

@@ -2,10 +2,10 @@
 
 Sampling finds only what the policy does now and then, and of what it never does no reward can tell it. A group in which
 an episode failed is therefore given one member more: what that episode said while all went well, and from the first
-move on that did not the expert's moves in the same episode, with the real segmenter, judged like all others (off-policy
-guidance, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.0686). Only the expert's words are learned, as if
-they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by reshaping the ratio;
-here nothing does.
+move on that did not the expert's moves in the same episode, with the real segmenter, judged like all others (guidance
+off the policy, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.0686). Only the expert's words are
+learned, as if they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by
+reshaping the ratio; here nothing does.
 
 An earlier version took over before the last move alone, so that a wrong first look would be taken back. It was learned
 as refusing what is there.

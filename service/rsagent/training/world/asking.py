@@ -58,7 +58,7 @@ class Asker:
 
     @property
     def told_in(self) -> Voice:
-        """The voice of the sentences about things; whoever practises other phrasings has those of training."""
+        """The voice of the sentences about things; only "heldout" has its own."""
         return "heldout" if self.voice == "heldout" else "train"
 
     def entry(self, index: int) -> Entry:

@@ -1,20 +1,26 @@
-"""How people put a request: phrasings for training, others held out for evaluation, and others that only reinforcement
-learning practises on (`phrasing_practice.tsv`)."""
+"""How people put a request: phrasings for training, a few short ones and many as people really type ("broad"), others
+held out for evaluation, and others that only reinforcement learning practises on. The latter two are never told to a
+supervised stage."""
 
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Literal, cast
 
 from rsagent.training.world.layout import Extreme, Side
 from rsagent.training.world.names import read_table
 
-Voice = Literal["train", "heldout", "practice"]
+Voice = Literal["train", "heldout", "broad", "practice"]
 Wording = dict[Voice, tuple[str, ...]]
 
 
-def _practised(kind: str) -> tuple[str, ...]:
-    return tuple(pattern for of, pattern in read_table("phrasing_practice.tsv") if of == kind)
+def _further(kind: str) -> Wording:
+    """The table's phrasings of a kind, "broad" and "practice"."""
+    found: Wording = {"broad": (), "practice": ()}
+    for of, voice, pattern in read_table("phrasing.tsv"):
+        if of == kind:
+            found[cast(Voice, voice)] += (pattern,)
+    return found
 
 
 def said(table: Wording, voice: Voice) -> tuple[str, ...]:
@@ -51,39 +57,39 @@ FRAMES: Wording = {
         "I'd like to see only {np}",
         "locate {np}, please",
     ),
-    "practice": _practised("frame"),
+    **_further("frame"),
 }
 
 EXTREME_PHRASES: dict[Extreme, Wording] = {
     "left": {
         "train": ("the {n} on the left", "the left {n}", "the leftmost {n}", "the {n} to the left"),
         "heldout": ("the {n} furthest to the left", "the {n} on the left side"),
-        "practice": _practised("extreme-left"),
+        **_further("extreme-left"),
     },
     "right": {
         "train": ("the {n} on the right", "the right {n}", "the rightmost {n}", "the {n} to the right"),
         "heldout": ("the {n} furthest to the right", "the {n} on the right side"),
-        "practice": _practised("extreme-right"),
+        **_further("extreme-right"),
     },
     "top": {
         "train": ("the upper {n}", "the {n} at the top", "the topmost {n}", "the top {n}"),
         "heldout": ("the higher {n}", "the {n} nearer the top"),
-        "practice": _practised("extreme-top"),
+        **_further("extreme-top"),
     },
     "bottom": {
         "train": ("the lower {n}", "the {n} at the bottom", "the bottom {n}", "the {n} lower down"),
         "heldout": ("the {n} further down", "the {n} nearer the bottom"),
-        "practice": _practised("extreme-bottom"),
+        **_further("extreme-bottom"),
     },
     "big": {
         "train": ("the bigger {n}", "the larger {n}", "the biggest {n}", "the big {n}"),
         "heldout": ("the largest {n}", "the {n} that looks bigger"),
-        "practice": _practised("extreme-big"),
+        **_further("extreme-big"),
     },
     "small": {
         "train": ("the smaller {n}", "the smallest {n}", "the small {n}", "the little {n}"),
         "heldout": ("the tiniest {n}", "the {n} that looks smaller"),
-        "practice": _practised("extreme-small"),
+        **_further("extreme-small"),
     },
 }
 
@@ -91,46 +97,46 @@ SIDE_PHRASES: dict[Side, Wording] = {
     "left": {
         "train": ("{np} to the left of {anchor}", "{np} left of {anchor}"),
         "heldout": ("{np} on the left side of {anchor}", "{np} on the left of {anchor}"),
-        "practice": _practised("left"),
+        **_further("left"),
     },
     "right": {
         "train": ("{np} to the right of {anchor}", "{np} right of {anchor}"),
         "heldout": ("{np} on the right side of {anchor}", "{np} on the right of {anchor}"),
-        "practice": _practised("right"),
+        **_further("right"),
     },
     "above": {
         "train": ("{np} above {anchor}", "{np} over {anchor}"),
         "heldout": ("{np} higher up than {anchor}",),
-        "practice": _practised("above"),
+        **_further("above"),
     },
     "below": {
         "train": ("{np} below {anchor}", "{np} under {anchor}"),
         "heldout": ("{np} beneath {anchor}", "{np} lower down than {anchor}"),
-        "practice": _practised("below"),
+        **_further("below"),
     },
     "near": {
         "train": ("{np} next to {anchor}", "{np} closest to {anchor}", "{np} near {anchor}"),
         "heldout": ("{np} beside {anchor}", "{np} nearest to {anchor}"),
-        "practice": _practised("near"),
+        **_further("near"),
     },
 }
 
 THINGS: Wording = {
     "train": ("the thing", "the object"),
     "heldout": ("the item", "the thing"),
-    "practice": _practised("thing"),
+    **_further("thing"),
 }
 
 ALL_PHRASES: Wording = {
     "train": ("all the {ns}", "all {ns}", "the {ns}", "every {n}"),
     "heldout": ("each {n}", "all of the {ns}"),
-    "practice": _practised("all"),
+    **_further("all"),
 }
 
 PAIR_PHRASES: Wording = {
     "train": ("{a} and {b}", "both {a} and {b}"),
     "heldout": ("{a} together with {b}", "{a} as well as {b}"),
-    "practice": _practised("pair"),
+    **_further("pair"),
 }
 
 COUNT_PHRASES: Wording = {

@@ -28,8 +28,8 @@ def requests(
     """Up to `each` requests of every kind the scene allows, the same for the same arguments.
 
     `voice` selects phrasings and sentences for training or the held-out ones; by default the
-    training ones for scenes of the training split, the held-out ones for others. "practice": phrasings that no
-    supervised stage has read, the sentences of training.
+    training ones for scenes of the training split, the held-out ones for others. The other voices have
+    phrasings of their own and the sentences of training.
     """
     asker = _Asker(scene, world, voice or ("train" if world.split == "train" else "heldout"), random.Random(seed))
     made = (request for kind in kinds for request in asker.ask(kind, each))
