@@ -57,16 +57,15 @@ def test_a_relation_knows_where_its_anchor_is_named() -> None:
 def test_a_relation_is_thought_about_from_where_its_anchor_is() -> None:
     asked = replace(request(0, text="the dog left of the cat", kind="relation"), anchor=1)
     lesson, say = first_lesson(scribe(), scene(), asked, 2), scribe().tokenizer.decode
-    ((number, start, stop),) = lesson.placed
-    assert (number, stop) == (1, lesson.named)
-    assert say(lesson.ids[start:stop]) == "<think>The cat [760, 456]"
+    begun = lesson.named - lesson.referred
+    assert say(lesson.ids[begun : lesson.named]) == "<think>The cat [760, 456]"
     assert say(lesson.labels[lesson.spots]) == "760456" + "88288360600"
     assert say(lesson.ids[lesson.looks]).startswith(". The dog.</think>")
 
 
 def test_what_a_request_means_is_looked_at_before_it_is_named() -> None:
     lesson = first_lesson(scribe(), scene(), request(0, text="Find the dog"), 2)
-    assert lesson.placed == ()
+    assert lesson.referred == 0
     assert scribe().tokenizer.decode(lesson.ids[lesson.looks]).startswith("<think>The dog.")
 
 

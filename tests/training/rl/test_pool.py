@@ -16,7 +16,7 @@ from rsagent.training.world import World
 from rsagent.training.world.knowledge import facts
 from rsagent.training.world.phrasing import Voice
 
-VOICES: tuple[Voice, Voice] = ("train", "practice")
+VOICES: tuple[Voice, Voice] = ("train", "broad")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_practice_asks_in_sentences_that_no_supervised_stage_has_read() -> None:
 
 
 def test_practice_asks_in_phrasings_of_its_own() -> None:
-    told, practised = (Pool(World("val"), seed=3, otherwise=0.0, voice=voice).items(0, 6) for voice in VOICES)
+    told, practised = (Pool(World("val"), seed=3, otherwise=0.0, voices=(voice,)).items(0, 6) for voice in VOICES)
     assert [item.request.kind for item in told] == [item.request.kind for item in practised]
     assert all(one.query != other.query for one, other in zip(told, practised, strict=True))
 

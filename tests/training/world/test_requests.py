@@ -49,7 +49,7 @@ def test_requests_are_well_formed_and_repeatable(world: World, seed: int, kind: 
         assert (request.anchor is not None) == (kind == "relation")
 
 
-@pytest.mark.parametrize("voice", ["broad", "practice"])
+@pytest.mark.parametrize("voice", ["broad", "fresh"])
 def test_other_voices_ask_in_their_own_phrasings_of_what_training_knows(world: World, voice: Voice) -> None:
     frames = [re.compile(re.escape(one).replace(r"\{np\}", ".+"), re.I) for one in FRAMES[voice]]
     told = {f.text.lower() for known in facts("told").values() for f in known if f.voice == "train"}

@@ -63,8 +63,6 @@ class Packs(torch.utils.data.IterableDataset[bytes]):
 
 
 DOUBT = 0.4
-NOTHING = -2
-"""The number of no object, not even of what lies under none (-1)."""
 READERS = (2, 3)
 """The layers whose even heads are asked to look at what is meant; the second can go by what the first one found."""
 
@@ -169,21 +167,16 @@ def doubtful(flat: list[Lesson], ids: Tensor, think: int) -> Tensor:
 def anchors_beside(
     watch: dict[int, list[Tensor]], first: int, flat: list[Lesson], which: Tensor, shared: int, like: Tensor
 ) -> Tensor:
-    """As `looks_beside`, for what relations refer to, at the end of its name in the request, and for all that the
-    thought places, where it does: to tell what is left of a star one must have found the star."""
-    asked = torch.zeros_like(like)
+    """As `looks_beside`, for what relations refer to, at the end of its name in the request and where the thought says
+    where it is: to tell what is left of a star one must have found the star."""
+    asked, said = torch.zeros_like(like), torch.zeros_like(like)
     for row, lesson in enumerate(flat):
         if lesson.anchor >= 0 and lesson.anchored >= shared:
             asked[row, lesson.anchored - shared] = True
-    cells = which == torch.tensor([lesson.anchor if lesson.anchor >= 0 else NOTHING for lesson in flat])[:, None]
-    total = looks_beside({READERS[0]: watch[READERS[0]]}, first, cells, asked, slice(1, None, 2))
-    for number in range(max(len(lesson.placed) for lesson in flat)):
-        said, objects = torch.zeros_like(like), torch.full((len(flat),), NOTHING)
-        for row, lesson in enumerate(flat):
-            for objects[row], start, stop in lesson.placed[number : number + 1]:
-                said[row, max(0, start - shared) : max(0, stop - shared)] = True
-        total = total + looks_beside(watch, first, which == objects[:, None], said)
-    return total
+        said[row, max(0, lesson.named - lesson.referred - shared) : max(0, lesson.named - shared)] = True
+    cells = which == torch.tensor([lesson.anchor if lesson.anchor >= 0 else -2 for lesson in flat])[:, None]
+    once = looks_beside({READERS[0]: watch[READERS[0]]}, first, cells, asked, slice(1, None, 2))
+    return once + looks_beside(watch, first, cells, said)
 
 
 def _placed(x: Tensor, values: Tensor, at: Tensor) -> Tensor:

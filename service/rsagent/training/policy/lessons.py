@@ -24,19 +24,13 @@ from rsagent.training.policy.dense import IGNORE, SPELLED
 from rsagent.training.policy.paraphrase import paraphrase
 from rsagent.training.policy.shape import CELL, VIEW
 from rsagent.training.synthesis.expert import Expert
-from rsagent.training.synthesis.wording import SOMETHING
 from rsagent.training.world import World
 from rsagent.training.world.names import entries
-from rsagent.training.world.phrasing import Voice
 from rsagent.training.world.requests import Request, requests
 from rsagent.training.world.scene import Scene
 
 DIALECT = get("nano")
 MIX = {"name": 2.0, "attribute": 3.5, "relation": 4.5, "reasoning": 4.5, "several": 3.5, "absent": 2.5}
-VOICES: tuple[Voice, ...] = ("train", "broad")
-UNNAMED = 0.5
-"""How often what is absent is told in a sentence, of how often it would be: where as many sentences are about what is
-absent as there were, one that was never read is taken for one of those (39 of 70 were)."""
 OTHERWISE = 0.5
 REWORDED = 0.7
 """Share of sentences about things that are said in other words."""
@@ -74,8 +68,8 @@ class Lesson:
     `spots` bool [S]: where that id is a coordinate; `kind` of the request; `shared` ids open every lesson
     about the same picture; `pictures` uint8 [h, w, 3] each; `target`: which object of the scene the first move is
     about, -1 none, and `named` where the thought comes to it; `anchor`: the object that a relation refers to, -1 none,
-    and `anchored` where its name in the request ends; `placed`: objects whose place the thought says before, each with
-    where the words about it begin and end; `gazes` of whole episodes."""
+    `anchored` where its name in the request ends, and `referred` how many places from the thought's beginning on are
+    about it; `gazes` of whole episodes."""
 
     ids: Tensor
     labels: Tensor
@@ -87,7 +81,7 @@ class Lesson:
     named: int = 0
     anchor: int = -1
     anchored: int = 0
-    placed: tuple[tuple[int, int, int], ...] = ()
+    referred: int = 0
     gazes: tuple[Gaze, ...] = ()
 
     @property
@@ -113,7 +107,6 @@ class Scribe:
         self.header = tokenizer.encode("<|im_start|>assistant\n")
         self.think = tokenizer.convert_tokens_to_ids("<think>")
         self.stop = tokenizer.encode("<think>The dog.")[-1]
-        self.stops = {self.stop, tokenizer.encode("<think>The dog [8, 16].")[-1]}
         self.first = self.prefix((1, 1)).tolist().index(self.image)
         self.numbers = torch.tensor([tokenizer.encode(str(number))[0] for number in SPELLED])
         self._number_ids = {int(number): index for index, number in enumerate(self.numbers)}
@@ -159,19 +152,10 @@ class Scribe:
         return found
 
     def named(self, ids: list[int]) -> int:
-        """Where the first thought comes to what is meant: at its beginning, or after all that it places."""
-        placed = self.places(ids)
-        return placed[-1][1] if placed else ids.index(self.think)
-
-    def places(self, ids: list[int]) -> list[tuple[int, int]]:
-        """Where the sentences of the first thought begin and end that place things, which come before all others."""
-        start, found = ids.index(self.think), list[tuple[int, int]]()
-        for end in (place for place in range(start + 1, len(ids)) if ids[place] in self.stops):
-            if not self._number_ids.keys() & set(ids[start:end]):
-                break
-            found.append((start, end))
-            start = end
-        return found
+        """Where the first thought comes to what is meant: at its beginning, or after what it refers to."""
+        start = ids.index(self.think)
+        end = ids.index(self.stop, start)
+        return end if self._number_ids.keys() & set(ids[start:end]) else start
 
     def mentioned(self, ids: list[int], phrases: Sequence[str]) -> int:
         """Where the last mention of one of some phrases ends in `ids`, 0 where there is none."""
@@ -219,15 +203,14 @@ def first_lesson(scribe: Scribe, scene: Scene, request: Request, turns: int) -> 
     lesson = scribe.lesson((*state.history, said), request.kind)
     if not expert.order:
         return lesson
-    number = {id(placed): i for i, placed in enumerate(scene.objects)}
+    target = next(i for i, placed in enumerate(scene.objects) if placed is expert.order[0])
     ids = lesson.ids.tolist()
-    spans = zip(expert.placed, scribe.places(ids), strict=True)
-    placed = tuple((number[id(one)], *span) for one, span in spans)
-    lesson = replace(lesson, target=number[id(expert.order[0])], named=scribe.named(ids), placed=placed)
+    lesson = replace(lesson, target=target, named=scribe.named(ids))
     if request.anchor is None:
         return lesson
-    anchored = scribe.mentioned(ids[: ids.index(scribe.think)], phrases_of(scene.objects[request.anchor].name))
-    return replace(lesson, anchor=request.anchor, anchored=anchored)
+    begun = ids.index(scribe.think)
+    anchored = scribe.mentioned(ids[:begun], phrases_of(scene.objects[request.anchor].name))
+    return replace(lesson, anchor=request.anchor, anchored=anchored, referred=lesson.named - begun)
 
 
 @cache
@@ -237,20 +220,13 @@ def phrases_of(name: str) -> tuple[str, ...]:
 
 
 def draw(scene: Scene, world: World, count: int, rng: np.random.Generator, words: Words = PLAIN) -> list[Request]:
-    """`count` requests about a scene, the kinds in the shares of `MIX`, half of them in broad phrasings, and some of
-    them said in other words."""
+    """`count` requests about a scene, the kinds in the shares of `MIX`, some of them said in other words."""
     chance = random.Random(int(rng.integers(1 << 30)))
-    seed = chance.randrange(1 << 30)
-    made = [request for voice in VOICES for request in requests(scene, world, seed, each=3, voice=voice)]
-    weights = np.array([MIX[request.kind] * _rarely(scene, request) for request in made])
+    made = requests(scene, world, chance.randrange(1 << 30), each=3, voice="train")
+    weights = np.array([MIX[request.kind] for request in made])
     chosen = [made[i] for i in rng.choice(len(made), count, replace=len(made) < count, p=weights / weights.sum())]
     inside = {placed.name for placed in scene.objects}
     return [otherwise(request, chance, words, inside) for request in chosen]
-
-
-def _rarely(scene: Scene, request: Request) -> float:
-    unnamed = not request.targets and Expert(scene, request).sought == SOMETHING
-    return UNNAMED if unnamed else 1.0
 
 
 def otherwise(

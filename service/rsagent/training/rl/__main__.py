@@ -54,6 +54,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich
 console = Console()
 SHOWN = ("step", "reward", "giou", "refused_present", "turns", "alike", "entropy", "clipped", "gap", "norm",
          "play_seconds", "learn_seconds", "led")  # fmt: skip
+VOICES: tuple[Voice, ...] = ("train", "broad", "broad")
+"""What is practised is asked in turn with what is known, which is unlearned otherwise."""
 Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
 
 
@@ -64,6 +66,7 @@ def run(
     minutes: Annotated[float, typer.Option(help="End the run after so many minutes of its own time.")] = 60.0,
     steps: Annotated[int, typer.Option(help="End the run after so many steps.")] = 100_000,
     requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
+    each: Annotated[int, typer.Option(help="Requests about one scene, whose picture is encoded once.")] = 1,
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
     sift: Annotated[
         float, typer.Option(help="Try so many times the requests twice, and go on with those that tell most.")
@@ -120,7 +123,7 @@ def run(
 ) -> None:
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
-        steps, minutes, requests, group, sift, turns, temperature, updates, passes, keep, rows, lr,
+        steps, minutes, requests, each, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
         split=_one_of(Learned, split, "split"), strange=strange, words=words,
         practice=_one_of(Practice, practice, "practice"), guided=guided, part=_one_of(Part, part, "part"),
@@ -177,8 +180,17 @@ async def _run(
     segmenter = load_segmenter(roomy)
     said = PLAIN if plan.words is None else said_with(plan.words)
     world = World(plan.split, names=names, lore="practised" if plan.practice in ("sentences", "both") else None)
-    voice: Voice = "practice" if plan.practice in ("phrasings", "both") else "train"
-    pool = Pool(world, plan.seed, kinds=ASKED, otherwise=plan.otherwise, words=said, strange=plan.strange, voice=voice)
+    voices: tuple[Voice, ...] = VOICES if plan.practice in ("phrasings", "both") else ("train",)
+    pool = Pool(
+        world,
+        plan.seed,
+        kinds=ASKED,
+        otherwise=plan.otherwise,
+        words=said,
+        strange=plan.strange,
+        voices=voices,
+        each=plan.each,
+    )
     held_out = Pool(World("val", names=names))
     stage = Stage(checkpoint, model, source, sampler, segmenter, pool, held_out, reference)
     try:

@@ -19,8 +19,9 @@ Practice = Literal["none", "sentences", "phrasings", "both"]
 class Plan:
     """How a run goes.
 
-    Each step plays `requests` × `group` episodes of up to `turns` turns and goes `passes` times over the share of them,
-    `keep`, that differs most from its group, in `updates` updates each time.
+    Each step plays `requests` × `group` episodes of up to `turns` turns, `each` requests at the most about one scene,
+    which is looked at and encoded once, and goes `passes` times over the share of them, `keep`, that differs most from
+    its group, in `updates` updates each time.
     With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`).
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
@@ -37,6 +38,7 @@ class Plan:
     steps: int = 1000
     minutes: float = 60.0
     requests: int = 8
+    each: int = 1
     group: int = 8
     sift: float = 1.0
     turns: int = 8

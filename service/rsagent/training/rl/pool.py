@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, cycle, islice
+from itertools import count, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Requests about collages of 2–6 objects whose longer side is `side` of the picture's shorter one.
+    """Requests about collages of 2–6 objects whose longer side is `side` of the picture's shorter one, at most `each`
+    about one scene.
 
     The same for the same seed: a run that is resumed asks what it would have asked. Of the requests `otherwise` is the
     share that is said in other words: half, as when the policy was first trained; `words` are those it can be said
-    with. `strange` is the share of grounds that no photograph shows, `voice` selects the phrasings.
+    with. `strange` is the share of grounds that no photograph shows; scenes take turns with the `voices` that they are
+    asked about in.
     """
 
     world: World
@@ -56,13 +59,19 @@ class Pool:
     otherwise: float = 0.5
     words: Words = PLAIN
     strange: float = 0.0
-    voice: Voice = "train"
+    voices: tuple[Voice, ...] = ("train",)
+    each: int = 1
 
     def items(self, batch: int, size: int) -> list[Item]:
-        """Batch number `batch`, of `size` requests, the kinds in turn, each about a scene of its own."""
-        scenes = self._scenes(batch)
+        """Batch number `batch`, of `size` requests, the kinds in turn; those about one scene stand together."""
         first = batch * size % len(self.kinds)
-        return [self._item(kind, scenes) for kind in islice(cycle(self.kinds), first, first + size)]
+        wanted = Counter(self.kinds[number % len(self.kinds)] for number in range(first, first + size))
+        found: list[Item] = []
+        for scene in self._scenes(batch):
+            found += self._about(scene, wanted)
+            if len(found) == size:
+                return found
+        raise AssertionError("scenes never end")
 
     def _scenes(self, batch: int) -> Iterator[Scene]:
         start = (self.seed * 1_000_003 + batch) * 4096
@@ -70,17 +79,22 @@ class Pool:
             size = SIZES[number % len(SIZES)]
             yield self.world.scene(number, Recipe(size=size, count=(2, 6), side=self.side, strange=self.strange))
 
-    def _item(self, kind: Kind, scenes: Iterator[Scene]) -> Item:
-        """A request of that kind about the next scene that allows one."""
-        for scene in scenes:
-            if made := requests(scene, self.world, scene.seed, kinds=(kind,), each=1, voice=self.voice):
-                return _item(scene, made[0], self.words, self.otherwise)
-        raise AssertionError("scenes never end")
+    def _about(self, scene: Scene, wanted: Counter[Kind]) -> list[Item]:
+        """Up to `each` requests about a scene that it allows, one of a kind and then another; they are wanted no more.
+        The kind that lacks most goes first: few scenes allow some."""
+        kinds = tuple(kind for kind, number in wanted.most_common() if number > 0)
+        voice = self.voices[scene.seed % len(self.voices)]
+        made = requests(scene, self.world, scene.seed, kinds=kinds, each=self.each, voice=voice)
+        of_kind = {kind: [one for one in made if one.kind == kind][: wanted[kind]] for kind in kinds}
+        dealt = [one for several in zip_longest(*of_kind.values()) for one in several if one is not None][: self.each]
+        wanted.subtract(one.kind for one in dealt)
+        chance = random.Random(scene.seed)
+        return [_item(scene, one, chance, self.words, self.otherwise) for one in dealt]
 
 
-def _item(scene: Scene, request: Request, words: Words, otherwise: float) -> Item:
+def _item(scene: Scene, request: Request, chance: random.Random, words: Words, otherwise: float) -> Item:
     inside = {placed.name for placed in scene.objects}
-    text = lessons.otherwise(request, random.Random(scene.seed), words, inside, otherwise).text
+    text = lessons.otherwise(request, chance, words, inside, otherwise).text
     truth = np.zeros(scene.image.shape[:2], dtype=np.bool_)
     for index in request.targets:
         truth |= scene.objects[index].mask

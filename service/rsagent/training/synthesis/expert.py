@@ -30,9 +30,6 @@ AROUND = 2.0
 LEAST = 0.25
 MOSTLY = 0.6
 MOST_POINTS = 4
-CHOOSING = ("attribute", "relation")
-MOST_ALIKE = 4
-"""Among more than so many things of one name a thought does not go through all of them."""
 SAME = 0.97
 """IoU of two masks from which on a click has changed nothing worth another one."""
 
@@ -77,8 +74,7 @@ def shows(window: tuple[float, ...], box: Box) -> bool:
 @dataclass(frozen=True)
 class Expert:
     """Answers one request about one scene. `place` spells a point of the picture in a dialect; with it, the first
-    thought about a relation says where that is to which the relation refers, and one that chooses among things of one
-    name where each of them is: what is compared is looked at before it is compared."""
+    thought about a relation says where that is to which the relation refers."""
 
     scene: Scene
     request: Request
@@ -109,21 +105,11 @@ class Expert:
     def decide(self, state: EpisodeState) -> Move:
         """The next move after whatever has happened so far."""
         move = self._decide(state)
-        if self.place is None or state.turns:
+        if self.place is None or state.turns or self.request.anchor is None or not self.request.targets:
             return move
-        said = [wording.reference(one.name, self.place(*centre(one), state.last_frame)) for one in self.placed]
-        return replace(move, thought=" ".join([*said, move.thought]))
-
-    @property
-    def placed(self) -> tuple[Placed, ...]:
-        """What the first thought places: that to which a relation refers, then from left to right the things of one
-        name among which one is chosen; of things without a name none."""
-        if self.request.kind not in CHOOSING or not self.request.targets:
-            return ()
-        anchor = () if self.request.anchor is None else (self.scene.objects[self.request.anchor],)
-        alike = [one for one in self.scene.objects if one.name == self.request.subject and one not in anchor]
-        alike.sort(key=lambda one: one.box[0] + one.box[2])
-        return (*anchor, *(alike if 1 < len(alike) <= MOST_ALIKE else ()))
+        anchor = self.scene.objects[self.request.anchor]
+        place = self.place(*centre(anchor), state.last_frame)
+        return replace(move, thought=f"{wording.reference(anchor.name, place)} {move.thought}")
 
     def _decide(self, state: EpisodeState) -> Move:
         last = state.masks[-1] if state.masks and state.turns and state.turns[-1].mask_id else None

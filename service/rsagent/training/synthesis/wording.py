@@ -67,7 +67,7 @@ def together(count: int, pick: int = 0) -> str:
 
 
 def reference(name: str, place: str) -> str:
-    """A thing that is referred to or chosen from, and where it is: said before the thought about what is meant."""
+    """What a relation refers to and where that is, before the thought about what is meant."""
     return f"{the(name)} {place}."
 
 

@@ -1,6 +1,5 @@
-"""How people put a request: phrasings for training, a few short ones and many as people really type ("broad"), others
-held out for evaluation, and others that only reinforcement learning practises on. The latter two are never told to a
-supervised stage."""
+"""How people put a request: a few short phrasings for training, others held out for evaluation, and many as people
+really type: those that reinforcement learning practises on ("broad") and a quarter that no stage is told ("fresh")."""
 
 from __future__ import annotations
 
@@ -10,13 +9,13 @@ from typing import Literal, cast
 from rsagent.training.world.layout import Extreme, Side
 from rsagent.training.world.names import read_table
 
-Voice = Literal["train", "heldout", "broad", "practice"]
+Voice = Literal["train", "heldout", "broad", "fresh"]
 Wording = dict[Voice, tuple[str, ...]]
 
 
 def _further(kind: str) -> Wording:
-    """The table's phrasings of a kind, "broad" and "practice"."""
-    found: Wording = {"broad": (), "practice": ()}
+    """The table's phrasings of a kind, "broad" and "fresh"."""
+    found: Wording = {"broad": (), "fresh": ()}
     for of, voice, pattern in read_table("phrasing.tsv"):
         if of == kind:
             found[cast(Voice, voice)] += (pattern,)
