@@ -52,6 +52,11 @@ def sampled(checkpoint: Checkpoint) -> tuple[Reader, list[Passage]]:
     return reader, found
 
 
+def lesson(passage: Passage, advantage: float) -> Lesson:
+    """The same advantage for all its learned tokens."""
+    return Lesson(passage, torch.full((int(passage.learn[1:].sum()),), advantage))
+
+
 def chances(reader: Reader, several: list[Passage]) -> list[float]:
     with torch.no_grad():
         return [float(reader.tell([passage]).logprobs.mean()) for passage in several]
@@ -62,7 +67,7 @@ def test_better_tokens_become_likelier_and_worse_ones_less(own: Checkpoint) -> N
     plan = Plan(updates=1, rows=1)
     learner = Learner(reader, list(learning(own.model).values()), plan, None)
     before = chances(reader, several)
-    figures = learner.learn([Lesson(several[0], 1.0), Lesson(several[1], -1.0)], 1e-4, seed=0)
+    figures = learner.learn([lesson(several[0], 1.0), lesson(several[1], -1.0)], 1e-4, seed=0)
     after = chances(reader, several)
     assert after[0] > before[0]
     assert after[1] < before[1]
@@ -78,7 +83,7 @@ def test_what_another_said_is_learned_as_if_just_sampled_and_no_divergence_is_gu
     plan = Plan(updates=1, passes=2, kl=1.0)
     learner = Learner(reader, list(learning(own.model).values()), plan, Reader(other))
     before = chances(reader, [led])
-    figures = learner.learn([Lesson(led, 1.0)], 1e-4, seed=0)
+    figures = learner.learn([lesson(led, 1.0)], 1e-4, seed=0)
     assert chances(reader, [led])[0] > before[0]
     assert (figures["gap"], figures["clipped"], figures["kl"]) == (0.0, 0.0, 0.0)
     assert np.isfinite(list(figures.values())).all()
@@ -89,7 +94,7 @@ def test_how_many_are_read_at_once_changes_nothing(tiny_directories: dict[str, P
         checkpoint = load(LocalPolicySettings(checkpoint=str(tiny_directories["qwen3_vl"])))
         reader, several = sampled(checkpoint)
         learned = list(learning(checkpoint.model).values())
-        lessons = [Lesson(passage, by) for passage, by in zip(several * 2, (1.0, -0.5, 0.2, -0.7), strict=True)]
+        lessons = [lesson(passage, by) for passage, by in zip(several * 2, (1.0, -0.5, 0.2, -0.7), strict=True)]
         optimiser = Learner(reader, learned, Plan(updates=1, rows=rows), None)
         optimiser.optimiser = torch.optim.SGD(learned, lr=1e-2)  # type: ignore[assignment]
         optimiser.learn(lessons, 1e-2, seed=3)
@@ -101,7 +106,7 @@ def test_how_many_are_read_at_once_changes_nothing(tiny_directories: dict[str, P
 def test_a_later_update_of_the_same_batch_sees_that_the_policy_has_moved(own: Checkpoint) -> None:
     reader, several = sampled(own)
     learner = Learner(reader, list(learning(own.model).values()), Plan(updates=2), None)
-    figures = learner.learn([Lesson(several[0], 1.0), Lesson(several[0], 1.0)], 1e-3, seed=0)
+    figures = learner.learn([lesson(several[0], 1.0), lesson(several[0], 1.0)], 1e-3, seed=0)
     assert figures["moved"] > 0
     assert figures["gap"] < 1e-4  # of the first update alone
 
@@ -110,8 +115,8 @@ def test_a_batch_is_gone_over_as_often_as_the_plan_says(own: Checkpoint) -> None
     reader, several = sampled(own)
     learned = list(learning(own.model).values())
     learner = Learner(reader, learned, Plan(updates=1, passes=3), None)
-    figures = learner.learn([Lesson(several[0], 1.0)], 1e-4, seed=0)
-    assert figures["tokens"] == 3 * Lesson(several[0], 1.0).tokens
+    figures = learner.learn([lesson(several[0], 1.0)], 1e-4, seed=0)
+    assert figures["tokens"] == 3 * lesson(several[0], 1.0).tokens
     assert learner.optimiser.state[learned[0]]["step"] == 3
     assert figures["gap"] < 1e-4  # of the first update alone
 
@@ -123,7 +128,7 @@ def test_a_run_leaves_the_mean_of_the_weights_it_counted(own: Checkpoint) -> Non
     learner.settle()  # none was counted: nothing changes
     seen = []
     for step in range(3):
-        learner.learn([Lesson(several[0], 1.0)], 1e-2, seed=step)
+        learner.learn([lesson(several[0], 1.0)], 1e-2, seed=step)
         seen.append(learned[0].detach().clone())
         learner.count()
     learner.settle()
@@ -137,8 +142,8 @@ def test_staying_near_the_start_pulls_back(own: Checkpoint) -> None:
         for parameter in learning(other.model).values():
             parameter.add_(0.02 * torch.randn_like(parameter))
     learner = Learner(reader, list(learning(own.model).values()), Plan(updates=1, kl=5.0), Reader(other))
-    lesson = [Lesson(several[0], 1e-6)]
-    apart = [learner.learn(lesson, 1e-4, seed=step)["kl"] for step in range(4)]
+    one = [lesson(several[0], 1e-6)]
+    apart = [learner.learn(one, 1e-4, seed=step)["kl"] for step in range(4)]
     assert apart[0] > 0
     assert apart[-1] < apart[0]
 
@@ -163,13 +168,27 @@ def test_lessons_are_what_differs_from_its_group(qwen3: Checkpoint) -> None:
     rewards = [[Reward(worth, {}) for worth in row] for row in ((0.5, 0.5, 0.5, 0.5), (0.0, 1.0, 0.4, 0.6))]
     encoder = PromptEncoder(qwen3)
     found = lessons_of(groups, rewards, Plan(scale="none"), encoder, qwen3.end_ids)
-    assert sorted(round(lesson.advantage, 3) for lesson in found) == [-0.5, -0.1, 0.1, 0.5]
+    assert sorted(round(float(one.advantage[0]), 3) for one in found) == [-0.5, -0.1, 0.1, 0.5]
     half = lessons_of(groups, rewards, Plan(scale="none", keep=0.5), encoder, qwen3.end_ids)
-    assert sorted(round(lesson.advantage, 3) for lesson in half) == [-0.5, 0.5]
-    assert [
-        qwen3.tokenizer.decode(lesson.passage.ids[lesson.passage.learn]) for lesson in half if lesson.advantage > 0
-    ] == ["fox"]
+    assert sorted(round(float(one.advantage[0]), 3) for one in half) == [-0.5, 0.5]
+    assert [qwen3.tokenizer.decode(one.passage.ids[one.passage.learn]) for one in half if one.advantage[0] > 0] == [
+        "fox"
+    ]
     assert lessons_of([[]], [[]], Plan(), encoder, ()) == []
+
+
+def test_with_credit_by_branch_what_nobody_said_otherwise_is_not_learned_from(qwen3: Checkpoint) -> None:
+    group = [rollout(qwen3, words) for words in ("the red fox", "the red bell", "the left bell")]
+    plan = Plan(credit="branch")
+    encoder = PromptEncoder(qwen3)
+    rewards = [[Reward(worth, {}) for worth in (1.0, 0.0, 0.5)]]
+    found = lessons_of([group], rewards, plan, encoder, qwen3.end_ids)
+    due = {qwen3.tokenizer.decode(one.passage.ids[one.passage.learn]): one.advantage for one in found}
+    assert set(due) == {"the red fox", "the red bell"}  # the third is worth what all are, and so is where it parts
+    assert all(len(one.advantage) == one.tokens for one in found)
+    assert float(due["the red fox"].sum()) == pytest.approx(0.5)
+    assert float(due["the red bell"].sum()) == pytest.approx(-0.5)
+    assert all(int(torch.count_nonzero(one)) == 1 for one in due.values())
 
 
 def test_who_is_led_is_worth_what_it_gained_and_blames_nobody(qwen3: Checkpoint) -> None:
@@ -178,7 +197,7 @@ def test_who_is_led_is_worth_what_it_gained_and_blames_nobody(qwen3: Checkpoint)
 
     def found(*worth: float) -> list[tuple[str, float]]:
         told = lessons_of([group], [[Reward(one, {}) for one in worth]], Plan(), encoder, qwen3.end_ids)
-        return [(qwen3.tokenizer.decode(one.passage.ids[one.passage.learn]), one.advantage) for one in told]
+        return [(qwen3.tokenizer.decode(one.passage.ids[one.passage.learn]), float(one.advantage[0])) for one in told]
 
     [(said, worth)] = found(0.2, 0.2, 1.0)
     assert said.startswith("bell")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rsagent.training.rl.objective import Clip, advantages, divergence, surrogate, telling
+from rsagent.training.rl.objective import Clip, advantages, branching, divergence, surrogate, telling
 
 rewards = st.lists(st.floats(-3, 3), min_size=2, max_size=16)
 logs = arrays(np.float32, 12, elements=st.floats(-8, -0.0078125, width=32))
@@ -27,6 +27,30 @@ def test_a_groups_advantages_sum_to_nothing(values: list[float]) -> None:
 
 def test_a_group_rewarded_alike_teaches_nothing() -> None:
     assert not advantages([0.7, 0.7, 0.7 + 1e-6]).any()
+
+
+def test_credit_goes_to_the_word_at_which_right_and_wrong_part() -> None:
+    said = [(7, 1, 5), (7, 1, 6), (7, 2, 5), (7, 2)]
+    due = [one.tolist() for one in branching(said, [1.0, 0.8, 0.0, 0.0])]
+    assert due == [
+        pytest.approx([0.0, 0.45, 0.1]),
+        pytest.approx([0.0, 0.45, -0.1]),
+        pytest.approx([0.0, -0.45, 0.0]),
+        pytest.approx([0.0, -0.45]),
+    ]
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=5), st.floats(-3, 3)), max_size=9))
+def test_what_is_due_adds_up_to_what_an_episode_gained_until_nobody_is_beside_it(
+    group: list[tuple[list[int], float]],
+) -> None:
+    said, worth = [(*ids, 9) for ids, _ in group], [reward for _, reward in group]
+    for k, due in enumerate(branching(said, worth)):
+        beside = [worth[i] for i, other in enumerate(said) if other == said[k]]
+        assert len(due) == len(said[k])
+        assert due.sum() == pytest.approx(np.mean(beside) - np.mean(worth), abs=1e-9)
+        alone = next((n for n in range(len(due)) if sum(one[:n] == said[k][:n] for one in said) == 1), len(due))
+        assert not due[alone:].any()
 
 
 def test_without_scaling_the_spread_stays() -> None:

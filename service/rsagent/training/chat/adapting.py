@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
-Part = Literal["language", "all", "lora"]
+Part = Literal["language", "layers", "all", "lora"]
 
 LORA_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -15,12 +15,16 @@ LORA_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_pr
 def adapt(model: Any, part: Part, rank: int = 16) -> Any:
     """Let `part` of a Qwen-VL model learn and nothing else; the model to train and to export.
 
-    "language" leaves the vision tower as it is; "lora" leaves all weights as they are and adds matrices of `rank` to
-    the language model's (peft, scaled by 2; into the layers themselves, so that whoever holds `model` uses them, too).
+    "language" leaves the vision tower as it is, "layers" the words' embeddings, too (those of rare words take a step of
+    full size from each sample that has them, however little it tells); "lora" leaves all weights as they are and adds
+    matrices of `rank` to the language model's (peft, scaled by 2; into the layers themselves, so that whoever holds
+    `model` uses them, too).
     """
     model.requires_grad_(part == "all")
     if part == "language":
         model.model.language_model.requires_grad_(True)
+    if part == "layers":
+        model.model.language_model.layers.requires_grad_(True)
     if part != "lora":
         return model
     from peft import LoraConfig, get_peft_model

@@ -32,7 +32,7 @@ from rsagent.training.policy.grounding import (
 )
 from rsagent.training.policy.growing import said_with
 from rsagent.training.policy.lessons import Lesson, Scribe
-from rsagent.training.policy.optimise import Optimiser, factor_at
+from rsagent.training.policy.optimise import Optimiser, factor_at, mixed
 from rsagent.training.policy.probes import Probes
 from rsagent.training.policy.recall import RECALLED, Recall, recall
 from rsagent.training.policy.run import Run
@@ -109,7 +109,7 @@ class Joint:
         kind = self.kinds.random()
         losses, figures = self.play() if kind < share else self.look()
         if self.plan.recall:
-            with torch.autocast(self.plan.device, torch.bfloat16):
+            with mixed(self.plan.device):
                 forgotten, figures["recalled"] = recall(self.model, *self.recall.batch(RECALLED, self.rng))
             losses.append(self.plan.recall * forgotten)
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ class Joint:
     def play(self) -> tuple[list[Tensor], dict[str, float]]:
         """Whole episodes; the tower is at rest."""
         lessons = next(self.episodes)
-        with torch.autocast(self.plan.device, torch.bfloat16):
+        with mixed(self.plan.device):
             answered = converse(self.model, self.scribe.image, lessons)
             losses = language_losses(self.model, self.numbers, answered, len(lessons))
         figures = {"episode_" + key: loss.item() for key, loss in losses.items()}
@@ -137,7 +137,7 @@ class Joint:
         batch, lessons = self.closely() if close else pickle.loads(next(self.packs))  # noqa: S301  (our own worker's)
         images, worn = wear(batch, 0.5 if close else 0.0, self.rng)
         targets = targets_of(batch)
-        with torch.autocast(self.plan.device, torch.bfloat16):
+        with mixed(self.plan.device):
             seen = encode(self.model.model.visual, torch.from_numpy(jitter(images, self.rng)))
             dense = dense_losses(self.heads, seen, targets, torch.from_numpy(worn))
             prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))
@@ -188,7 +188,7 @@ class Joint:
     def answered(self, batch: Batch, lessons: list[list[Lesson]]) -> Answered:
         """Lessons about a batch's pictures as they are."""
         targets = targets_of(batch)
-        with torch.autocast(self.plan.device, torch.bfloat16):
+        with mixed(self.plan.device):
             seen: Seen = encode(self.model.model.visual, torch.from_numpy(batch.images))
             prefix = read_prefix(self.model, self.scribe, seen, grid_of(batch))
             return answer(self.model, self.scribe, prefix, lessons, targets.which)

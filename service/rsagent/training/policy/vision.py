@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rsagent.agent.render import tint
 from rsagent.training.policy.album import Album, Batch
 from rsagent.training.policy.dense import DenseHeads, dense_losses, probe, smooth_features, targets_of
-from rsagent.training.policy.optimise import Optimiser, factor_at
+from rsagent.training.policy.optimise import Optimiser, factor_at, mixed
 from rsagent.training.policy.run import Run
 from rsagent.training.policy.shape import PATCH, VISION
 from rsagent.training.policy.together import SEEDS, alike, rank
@@ -135,7 +135,7 @@ class VisionTrainer:
     def losses(self, batch: Batch, images: NDArray[np.uint8], worn: NDArray[np.int64]) -> tuple[dict[str, Tensor], Any]:
         device = self.plan.device
         targets = targets_of(batch, device)
-        with torch.autocast(device, torch.bfloat16):
+        with mixed(device):
             seen = encode(self.visual, torch.from_numpy(images).to(device), deepstack=False)
             losses = dense_losses(self.heads, seen, targets, torch.from_numpy(worn).to(device))
             return losses, (seen, targets)
@@ -171,7 +171,7 @@ def settle(visual: Any, heads: DenseHeads, album: Album, steps: int, batch: int 
     for step in range(steps):
         page = next(pages)
         images, worn = wear(page, 0.3, rng)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(str(device)):
             with torch.no_grad():
                 seen = encode(visual, torch.from_numpy(images).to(device), deepstack=False)
             losses = dense_losses(heads, seen, targets_of(page, device), torch.from_numpy(worn).to(device))

@@ -41,7 +41,7 @@ from rsagent.training.policy.growing import said_with
 from rsagent.training.policy.lessons import PLAIN
 from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
-from rsagent.training.rl.objective import Clip, Scale
+from rsagent.training.rl.objective import Clip, Credit, Scale
 from rsagent.training.rl.plan import Learned, Plan, Practice
 from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
@@ -88,6 +88,10 @@ def run(
     scale: Annotated[
         str, typer.Option(help="Advantages over their 'group' deviation (GRPO), or 'none' (Dr. GRPO).")
     ] = "none",
+    credit: Annotated[
+        str,
+        typer.Option(help="What an episode gained is due to all its tokens ('episode') or where it parts ('branch')."),
+    ] = "episode",
     otherwise: Annotated[float, typer.Option(help="Share of requests said in other words than the world's.")] = 0.5,
     words: Annotated[
         Path | None, typer.Option(help="A run of rsagent.training.policy, whose words say sentences otherwise.")
@@ -106,7 +110,9 @@ def run(
     guided: Annotated[
         bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
     ] = False,
-    part: Annotated[str, typer.Option(help="What learns: 'language', 'all' or 'lora'.")] = "language",
+    part: Annotated[
+        str, typer.Option(help="What learns: 'language', its 'layers' alone, 'all' or 'lora'.")
+    ] = "language",
     rank: Annotated[int, typer.Option(help="Rank of the low-rank additions.")] = 16,
     weight: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of a reward; see `rewards`. May be repeated.")
@@ -124,8 +130,8 @@ def run(
     """Train. The segmenter is the one that the service would use (RSAGENT_SEGMENTER__…)."""
     plan = Plan(
         steps, minutes, requests, each, group, sift, turns, temperature, updates, passes, keep, rows, lr,
-        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), kl=kl, otherwise=otherwise,
-        split=_one_of(Learned, split, "split"), strange=strange, words=words,
+        clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), credit=_one_of(Credit, credit, "credit"), kl=kl,
+        otherwise=otherwise, split=_one_of(Learned, split, "split"), strange=strange, words=words,
         practice=_one_of(Practice, practice, "practice"), guided=guided, part=_one_of(Part, part, "part"),
         rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),

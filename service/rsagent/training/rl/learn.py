@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsagent.policy.prompt import PromptEncoder
 from rsagent.training.chat.passage import Passage
 from rsagent.training.chat.reading import Reader, Told
-from rsagent.training.rl.objective import advantages, divergence, surrogate
+from rsagent.training.rl.objective import advantages, branching, divergence, surrogate
 from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.rewards import Reward
 from rsagent.training.rl.rollout import Rollout
@@ -23,10 +24,11 @@ from rsagent.training.rl.rollout import Rollout
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """What an episode said, and how much better (or worse) that was than its group."""
+    """What an episode said, and how much better (or worse) that was than its group: `advantage` float32 [N], of each
+    token that is learned."""
 
     passage: Passage
-    advantage: float
+    advantage: Tensor
 
     @property
     def tokens(self) -> int:
@@ -45,18 +47,38 @@ def lessons_of(
     that was rewarded alike throughout teaches nothing, but where another led an episode to its end: what was said from
     there on is worth what it gained. The group is not compared with it: it begins with their own words, and blamed for
     what followed they would lose the first look as well (refusals of what is there rose from 0.17 to 0.3 that way)."""
-    found: list[tuple[Rollout, float]] = []
+    found: list[tuple[Rollout, NDArray[np.float64]]] = []
     for members, worth in zip(groups, rewards, strict=True):
         pairs = list(zip(members, (reward.total for reward in worth), strict=True))
         own = [(rollout, total) for rollout, total in pairs if rollout.led is None]
         if own:
             totals = [total for _, total in own]
-            better = advantages(totals, plan.scale)
-            found += [(rollout, float(by)) for (rollout, _), by in zip(own, better, strict=True) if by]
-            found += [(rollout, total - float(np.mean(totals))) for rollout, total in pairs if rollout.led is not None]
-    found.sort(key=lambda pair: -abs(pair[1]))
-    kept = found[: math.ceil(plan.keep * len(found))]
-    return [Lesson(passage, by) for rollout, by in kept for passage in rollout.passages(encoder, ends)]
+            found += zip((rollout for rollout, _ in own), _due([one.said for one, _ in own], totals, plan), strict=True)
+            mean = float(np.mean(totals))
+            found += [(rollout, np.array([total - mean])) for rollout, total in pairs if rollout.led is not None]
+    telling = sorted((pair for pair in found if pair[1].any()), key=lambda pair: -float(np.abs(pair[1]).max()))
+    kept = telling[: math.ceil(plan.keep * len(telling))]
+    return [lesson for rollout, due in kept for lesson in _lessons(rollout, due, encoder, ends)]
+
+
+def _due(said: Sequence[Sequence[int]], totals: Sequence[float], plan: Plan) -> list[NDArray[np.float64]]:
+    """What is due to each token that the episodes of a group sampled."""
+    if plan.credit == "branch":
+        return branching(said, totals)
+    better = advantages(totals, plan.scale)
+    return [np.full(len(one), by) for one, by in zip(said, better, strict=True)]
+
+
+def _lessons(
+    rollout: Rollout, due: NDArray[np.float64], encoder: PromptEncoder, ends: Collection[int]
+) -> Iterator[Lesson]:
+    """An episode's passages, up to the last turn to which something is due; `due` [n] of its tokens, or [1] of all."""
+    start = 0
+    for passage in rollout.passages(encoder, ends, until=int(np.flatnonzero(due)[-1]) if len(due) > 1 else None):
+        count = int(passage.learn[1:].sum())
+        own = due[start : start + count] if len(due) > 1 else np.full(count, due[0])
+        start += count
+        yield Lesson(passage, torch.from_numpy(own.astype(np.float32)))
 
 
 class Learner:
@@ -127,7 +149,7 @@ class Learner:
         then = torch.cat([lesson.passage.logprobs[1:][lesson.passage.learn[1:]] for lesson in lessons]).to(device)
         sampled = ~then.isnan()
         then = torch.where(sampled, then, told.logprobs.detach())  # who was led said it: as if sampled just now
-        worth = torch.tensor([lesson.advantage for lesson in lessons], device=device)[told.owner]
+        worth = torch.cat([lesson.advantage for lesson in lessons]).to(device)
         found = surrogate(told.logprobs, then, worth, self._plan.clip)
         figures = {
             "loss": found.loss.detach(),

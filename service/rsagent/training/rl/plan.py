@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rsagent.training.chat.adapting import Part
-from rsagent.training.rl.objective import Clip, Scale
+from rsagent.training.rl.objective import Clip, Credit, Scale
 from rsagent.training.rl.rewards import WEIGHTS
 
 Learned = Literal["train", "val"]
@@ -22,6 +22,8 @@ class Plan:
     Each step plays `requests` × `group` episodes of up to `turns` turns, `each` requests at the most about one scene,
     which is looked at and encoded once, and goes `passes` times over the share of them, `keep`, that differs most from
     its group, in `updates` updates each time.
+    With `credit` "episode" an episode's advantage holds for all its tokens, with "branch" for those at which it parts
+    from others of its group (`objective.branching`; `scale` does not matter then).
     With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`).
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
@@ -53,6 +55,7 @@ class Plan:
     mean: float = 0.5
     clip: Clip = field(default_factory=Clip)
     scale: Scale = "none"
+    credit: Credit = "episode"
     kl: float = 0.0
     max_norm: float = 1.0
     otherwise: float = 0.5

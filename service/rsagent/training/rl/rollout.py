@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from rsagent.agent.runner import Runner, play_to_end
-from rsagent.agent.state import Budget, EpisodeResult, StopReason
+from rsagent.agent.state import Budget, EpisodeResult, StopReason, Turn
 from rsagent.deadline import Deadline
 from rsagent.policy.prompt import PromptEncoder
 from rsagent.policy.protocol import Sampling
@@ -30,20 +30,34 @@ class Rollout:
     trace: Trace
     led: int | None = None
 
-    def passages(self, encoder: PromptEncoder, ends: Collection[int]) -> list[Passage]:
+    @property
+    def said(self) -> tuple[int, ...]:
+        """All tokens that the policy sampled, of one turn after the other."""
+        return tuple(token for turn in self._own for token in turn.reply.token_ids)
+
+    @property
+    def _own(self) -> list[Turn]:
+        return [turn for turn in self.result.state.turns if not turn.given]
+
+    def passages(self, encoder: PromptEncoder, ends: Collection[int], until: int | None = None) -> list[Passage]:
         """What the policy sampled, in the contexts it sampled it in: nothing else of an episode is learned. Of one that
         was led, what was said from there on, with chances that are not a number: no policy sampled it. `ends` are the
-        ids that end a turn."""
+        ids that end a turn. `until` leaves out the turns after that which has this token of `said`."""
         turns = self.result.state.turns
         history = self.result.state.history
         if self.led is not None:
             said = spoken(encoder, ends, history[: 2 + 2 * len(turns)], [turn.index > self.led for turn in turns])
             return join([replace(one, logprobs=(math.nan,) * len(one.ids)) for one in said])
+        kept, count = list[Turn](), 0
+        for turn in self._own:
+            if until is not None and count > until:
+                break
+            kept.append(turn)
+            count += len(turn.reply.token_ids)
         return join(
             [
                 Said(encoder.encode(history[: 2 * turn.index]), turn.reply.token_ids, logprobs=turn.reply.logprobs)
-                for turn in turns
-                if not turn.given
+                for turn in kept
             ]
         )
 
