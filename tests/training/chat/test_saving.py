@@ -18,7 +18,7 @@ from rsagent.training.chat.saving import dtype_of, export
 
 
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
-@pytest.mark.parametrize("part", ["language", "lora"])
+@pytest.mark.parametrize("part", ["language", "layers", "lora"])
 def test_what_was_learned_is_what_is_served(
     tiny_directories: dict[str, Path], tmp_path: Path, kind: str, part: Part
 ) -> None:
@@ -55,6 +55,8 @@ def test_each_part_learns_nothing_else(tiny_directories: dict[str, Path]) -> Non
 
     assert any("visual" in name for name in names("all"))
     assert all("language_model" in name for name in names("language"))
+    assert names("layers") < names("language")
+    assert all(".layers." in name for name in names("layers"))
     assert all("lora_" in name and "language_model" in name for name in names("lora"))
 
 

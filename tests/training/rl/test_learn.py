@@ -89,6 +89,20 @@ def test_what_another_said_is_learned_as_if_just_sampled_and_no_divergence_is_gu
     assert np.isfinite(list(figures.values())).all()
 
 
+def test_what_the_expert_said_before_is_learned_again(own: Checkpoint) -> None:
+    reader, several = sampled(own)
+    learner = Learner(reader, list(learning(own.model).values()), Plan(updates=1, replay=2.0), None)
+    first, second = (replace(lesson(passage, 1.0), led=True) for passage in several)
+    mine = lesson(several[0], 1.0)
+    counts = [learner.learn(step, 1e-4, seed=0)["tokens"] for step in ([first, mine], [second], [mine], [second])]
+    assert counts == [
+        first.tokens + mine.tokens,
+        second.tokens + first.tokens,
+        mine.tokens,  # nobody led, so nothing comes along
+        second.tokens + first.tokens + second.tokens,
+    ]
+
+
 def test_how_many_are_read_at_once_changes_nothing(tiny_directories: dict[str, Path]) -> None:
     def weights(rows: int) -> torch.Tensor:
         checkpoint = load(LocalPolicySettings(checkpoint=str(tiny_directories["qwen3_vl"])))

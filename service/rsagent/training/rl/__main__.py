@@ -110,6 +110,9 @@ def run(
     guided: Annotated[
         bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
     ] = False,
+    replay: Annotated[
+        float, typer.Option(help="Learn again from so many times as many episodes that the expert ended before.")
+    ] = 0.0,
     part: Annotated[
         str, typer.Option(help="What learns: 'language', its 'layers' alone, 'all' or 'lora'.")
     ] = "language",
@@ -132,8 +135,8 @@ def run(
         steps, minutes, requests, each, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), credit=_one_of(Credit, credit, "credit"), kl=kl,
         otherwise=otherwise, split=_one_of(Learned, split, "split"), strange=strange, words=words,
-        practice=_one_of(Practice, practice, "practice"), guided=guided, part=_one_of(Part, part, "part"),
-        rank=rank, seed=seed, save=save, watch=watch, watched=watched,
+        practice=_one_of(Practice, practice, "practice"), guided=guided, replay=replay,
+        part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
     if plan.split == "val" and plan.watched:

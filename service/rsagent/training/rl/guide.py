@@ -7,8 +7,8 @@ off the policy, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.06
 learned, as if they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by
 reshaping the ratio; here nothing does.
 
-An earlier version took over before the last move alone, so that a wrong first look would be taken back. It was learned
-as refusing what is there.
+An earlier version took over before the last move alone, so that a wrong first look would be taken back, and another led
+to the refusal of what is absent, which sampling finds by itself. Both were learned as refusing what is there.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rsagent.training.synthesis.expert import Expert, shows
 
 
 def failed(found: Trace) -> bool:
-    """Whether an episode ended with something else than what was meant."""
-    return not found.refused if found.absent else found.final < SOLVED
+    """Whether an episode about something that is there ended with something else."""
+    return not found.absent and found.final < SOLVED
 
 
 def rewound(state: EpisodeState, turns: int) -> EpisodeState:

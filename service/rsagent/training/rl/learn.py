@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,14 +21,18 @@ from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.rewards import Reward
 from rsagent.training.rl.rollout import Rollout
 
+KEPT = 512
+"""Lessons of earlier steps that are kept where others led."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
     """What an episode said, and how much better (or worse) that was than its group: `advantage` float32 [N], of each
-    token that is learned."""
+    token that is learned. `led` by another than the policy."""
 
     passage: Passage
     advantage: Tensor
+    led: bool = False
 
     @property
     def tokens(self) -> int:
@@ -78,7 +82,7 @@ def _lessons(
         count = int(passage.learn[1:].sum())
         own = due[start : start + count] if len(due) > 1 else np.full(count, due[0])
         start += count
-        yield Lesson(passage, torch.from_numpy(own.astype(np.float32)))
+        yield Lesson(passage, torch.from_numpy(own.astype(np.float32)), rollout.led is not None)
 
 
 class Learner:
@@ -90,6 +94,7 @@ class Learner:
         self.optimiser = torch.optim.AdamW(self._parameters, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0)
         self.mean: list[Tensor] = []
         self.counted = 0
+        self._led: deque[Lesson] = deque(maxlen=KEPT)
 
     @torch.no_grad()
     def count(self) -> None:
@@ -107,13 +112,21 @@ class Learner:
             parameter.copy_(mean)
 
     def learn(self, lessons: Sequence[Lesson], rate: float, seed: int) -> dict[str, float]:
-        """`plan.passes` times `plan.updates` updates, each from its share of the lessons; means over tokens."""
+        """`plan.passes` times `plan.updates` updates, each from its share of the lessons; means over tokens.
+
+        Where others led, `plan.replay` times as many such lessons of earlier steps come along: no policy sampled them,
+        so that they are as good as new. A run that is resumed begins to gather them again.
+        """
         sums: defaultdict[str, float] = defaultdict(float)
         for reader in (self._reader, self._reference):
             if reader is not None:
                 reader.forget()  # pictures of earlier steps do not come again
         for group in self._optimiser_groups():
             group["lr"] = rate
+        led = [lesson for lesson in lessons if lesson.led]
+        known = min(len(self._led), round(self._plan.replay * len(led)))
+        lessons = [*lessons, *random.Random(seed).sample(list(self._led), known)]
+        self._led.extend(led)
         seeds = (seed * self._plan.passes + number for number in range(self._plan.passes))
         shares = [share for each in seeds for share in _shares(lessons, self._plan.updates, each)]
         for number, share in enumerate(shares):

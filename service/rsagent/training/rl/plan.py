@@ -24,7 +24,8 @@ class Plan:
     its group, in `updates` updates each time.
     With `credit` "episode" an episode's advantage holds for all its tokens, with "branch" for those at which it parts
     from others of its group (`objective.branching`; `scale` does not matter then).
-    With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`).
+    With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`); `replay` times as
+    many of earlier steps are learned from again.
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
@@ -64,6 +65,7 @@ class Plan:
     strange: float = 0.0
     practice: Practice = "none"
     guided: bool = False
+    replay: float = 0.0
     part: Part = "language"
     rank: int = 16
     seed: int = 0
