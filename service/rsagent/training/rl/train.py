@@ -6,8 +6,8 @@ down (`learn.py`). The policy that samples then takes the new weights (`samplers
 
 What of GRPO, and of the systems around it, is left out, and why:
 
-- no value model, no per-turn credit: an episode's advantage holds for all its tokens, as in GRPO. Turns differ little
-  in number here (1–8), and process rewards enter through the episode's sum.
+- no value model: an episode's advantage holds for all its tokens, as in GRPO, and process rewards enter through the
+  episode's sum. With `--credit branch` it holds only where an episode parts from others of its group.
 - no second forward pass for the old log-probabilities: the sampler tells them, exactly those of the distribution it
   sampled from (at its temperature, all tokens). The figure "gap" is the mean |trainer − sampler| before a step's first
   update: about 1e-6 in process; with a vLLM in bfloat16 watch that it stays below 0.05, and sample in float32 if not.
@@ -15,7 +15,7 @@ What of GRPO, and of the systems around it, is left out, and why:
   lies farthest from it (down-sampling rollouts, PODS, arXiv 2504.13818).
 - no oversampling until a batch is full (DAPO's dynamic sampling): groups rewarded alike are left out and the batch is
   smaller; the token-level mean keeps its scale. `--sift 3` tries three times the requests twice and goes on with those
-  that tell most: a like end at a known price.
+  that tell most: a like end at a known price. `--each 8` asks so many about one scene: its picture is encoded once.
 - no length shaping beyond the price of a turn: a turn has at most 192 tokens and a thought is a sentence.
 - no asynchronous rollouts, no sharding: one process trains, it or one vLLM samples. A model that does not fit one
   device with its optimiser is trained with `--part lora`.
