@@ -53,7 +53,11 @@ Count = Annotated[
     int, typer.Option(rich_help_panel=_SAMPLES, help="Collages to make, the kinds in equal shares.", min=1)
 ]
 Wording = Annotated[
-    str, typer.Option(rich_help_panel=_SAMPLES, help="Collages: 'heldout' phrasings, or those of 'train'ing.")
+    str,
+    typer.Option(
+        rich_help_panel=_SAMPLES,
+        help="Collages: phrasings 'heldout', of 'train'ing, or as people type: 'broad' (RL's) or 'fresh' (no one's).",
+    ),
 ]
 Scenes = Annotated[
     str, typer.Option(rich_help_panel=_SAMPLES, help="Collages: plain, small, touching, repeated or crowded.")
