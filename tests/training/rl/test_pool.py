@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -29,6 +30,16 @@ def test_the_same_seed_asks_the_same_and_the_kinds_take_turns(world: World) -> N
     assert [item.query for item in once] == [item.query for item in again]
     assert len({item.request.kind for item in once}) == 6
     assert all(item.truth.any() == (item.request.kind != "absent") for item in once)
+
+
+def test_several_are_asked_about_one_scene_and_the_kinds_stay_even(world: World) -> None:
+    asked = Pool(world, seed=3, each=4, voices=("train", "broad")).items(0, 12)
+    scenes = Counter(id(item.scene) for item in asked)
+    assert len(scenes) < 12
+    assert max(scenes.values()) <= 4
+    assert set(Counter(item.request.kind for item in asked).values()) == {2}
+    assert [id(item.scene) for item in asked] == [place for place, times in scenes.items() for _ in range(times)]
+    assert len({item.scene.seed % 2 for item in asked}) == 2  # both voices had their turn
 
 
 def test_strange_grounds_change_the_picture_and_not_who_is_asked(world: World) -> None:

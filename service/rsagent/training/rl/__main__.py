@@ -66,7 +66,7 @@ def run(
     minutes: Annotated[float, typer.Option(help="End the run after so many minutes of its own time.")] = 60.0,
     steps: Annotated[int, typer.Option(help="End the run after so many steps.")] = 100_000,
     requests: Annotated[int, typer.Option(help="Requests a step.")] = 8,
-    each: Annotated[int, typer.Option(help="Requests about one scene, whose picture is encoded once.")] = 1,
+    each: Annotated[int, typer.Option(help="Requests about one scene, whose picture is encoded once.", min=1)] = 1,
     group: Annotated[int, typer.Option(help="Episodes a request (4-16).")] = 8,
     sift: Annotated[
         float, typer.Option(help="Try so many times the requests twice, and go on with those that tell most.")
@@ -111,7 +111,7 @@ def run(
         bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
     ] = False,
     replay: Annotated[
-        float, typer.Option(help="Learn again from so many times as many episodes that the expert ended before.")
+        float, typer.Option(help="Learn again from so many times as many episodes that the expert ended before.", min=0)
     ] = 0.0,
     part: Annotated[
         str, typer.Option(help="What learns: 'language', its 'layers' alone, 'all' or 'lora'.")

@@ -37,7 +37,7 @@ class Lesson:
     @property
     def tokens(self) -> int:
         """How many of its tokens are learned."""
-        return int(self.passage.learn[1:].sum())
+        return len(self.advantage)
 
 
 def lessons_of(
@@ -77,12 +77,11 @@ def _lessons(
     rollout: Rollout, due: NDArray[np.float64], encoder: PromptEncoder, ends: Collection[int]
 ) -> Iterator[Lesson]:
     """An episode's passages, up to the last turn to which something is due; `due` [n] of its tokens, or [1] of all."""
-    start = 0
-    for passage in rollout.passages(encoder, ends, until=int(np.flatnonzero(due)[-1]) if len(due) > 1 else None):
-        count = int(passage.learn[1:].sum())
-        own = due[start : start + count] if len(due) > 1 else np.full(count, due[0])
-        start += count
-        yield Lesson(passage, torch.from_numpy(own.astype(np.float32)), rollout.led is not None)
+    passages = rollout.passages(encoder, ends, until=int(np.flatnonzero(due)[-1]))
+    counts = [int(passage.learn[1:].sum()) for passage in passages]
+    each = torch.from_numpy(np.resize(due.astype(np.float32), sum(counts)))
+    for passage, advantage in zip(passages, torch.split(each, counts), strict=True):
+        yield Lesson(passage, advantage, rollout.led is not None)
 
 
 class Learner:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from rsagent.agent.runner import Runner, play_to_end
 from rsagent.agent.state import Budget, EpisodeResult, StopReason, Turn
@@ -42,22 +43,18 @@ class Rollout:
     def passages(self, encoder: PromptEncoder, ends: Collection[int], until: int | None = None) -> list[Passage]:
         """What the policy sampled, in the contexts it sampled it in: nothing else of an episode is learned. Of one that
         was led, what was said from there on, with chances that are not a number: no policy sampled it. `ends` are the
-        ids that end a turn. `until` leaves out the turns after that which has this token of `said`."""
+        ids that end a turn. Else `until` leaves out the turns after that with this token of `said`."""
         turns = self.result.state.turns
         history = self.result.state.history
         if self.led is not None:
             said = spoken(encoder, ends, history[: 2 + 2 * len(turns)], [turn.index > self.led for turn in turns])
             return join([replace(one, logprobs=(math.nan,) * len(one.ids)) for one in said])
-        kept, count = list[Turn](), 0
-        for turn in self._own:
-            if until is not None and count > until:
-                break
-            kept.append(turn)
-            count += len(turn.reply.token_ids)
+        starts = accumulate((len(turn.reply.token_ids) for turn in self._own), initial=0)
         return join(
             [
                 Said(encoder.encode(history[: 2 * turn.index]), turn.reply.token_ids, logprobs=turn.reply.logprobs)
-                for turn in kept
+                for turn, start in zip(self._own, starts, strict=False)
+                if until is None or start <= until
             ]
         )
 
