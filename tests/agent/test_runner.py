@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,22 @@ async def test_a_failed_engine_ends_the_episode(
 async def test_overload_is_raised_for_the_caller_to_answer() -> None:
     with pytest.raises(Overloaded):
         await played(ScriptedPolicy([BOX], failure=Overloaded("full")), FakeSegmenter())
+
+
+async def test_an_episode_goes_on_from_a_state_as_if_it_had_never_stopped() -> None:
+    whole = result_of(await played(ScriptedPolicy([BOX, OTHER, DONE]), FakeSegmenter()))
+    policy, segmenter = ScriptedPolicy([BOX, OTHER, DONE]), FakeSegmenter()
+    runner = Runner(policy, segmenter)
+    short = runner.play(IMAGE, "the cup", budget=Budget(turns=1), deadline=Deadline.after(20.0))
+    first = (await play_to_end(short)).result.state
+    held = replace(first, stop=None, task=replace(first.task, budget=Budget()))
+    rest = [event async for event in runner.go_on(held, deadline=Deadline.after(20.0))]
+    kinds = [type(event) for event in rest if not isinstance(event, ThoughtDelta)]
+    assert kinds == [ActionTaken, MaskProposed, ActionTaken, Ended]
+    ended = result_of(rest)
+    assert [turn.action for turn in ended.state.turns] == [turn.action for turn in whole.state.turns]
+    assert ended.stop is StopReason.FINISHED
+    assert (ended.union == whole.union).all()
 
 
 async def test_closing_the_stream_in_a_thought_frees_the_policy() -> None:

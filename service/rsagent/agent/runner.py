@@ -62,8 +62,21 @@ class Runner:
         result. Overloaded
         and ShuttingDown are raised: the request was not served and may be sent again.
         """
-        sampling = replace(sampling, stop=self.dialect.stop)
         state = await self._offload(lambda: self._begin(image, query, budget))
+        async with aclosing(self.go_on(state, deadline=deadline, sampling=sampling, start=start)) as events:
+            async for event in events:
+                yield event
+
+    async def go_on(
+        self,
+        state: EpisodeState,
+        *,
+        deadline: Deadline,
+        sampling: Sampling = Sampling(),
+        start: Sequence[Given] = (),
+    ) -> AsyncGenerator[Event, None]:
+        """`play` from a state that has not ended, whoever made the moves that led to it."""
+        sampling = replace(sampling, stop=self.dialect.stop)
         given = iter(start)
         try:
             while state.stop is None:

@@ -79,7 +79,13 @@ def test_a_resting_tower_gets_no_gradient_and_looks_once(qwen3: Checkpoint, monk
     tower = [parameter.grad for parameter in qwen3.model.model.visual.parameters()]
     assert looked == [2]
     assert all(gradient is None for gradient in tower)
+    images = [image.uuid for passage in several for image in passage.images]
+    reader.forget(but=images)
+    reader.tell(several)
+    assert looked == [2]
     reader.forget()
+    reader.tell(several)
+    assert looked == [2, 2]
     Reader(qwen3, tower=True).tell(several).logprobs.sum().backward()  # type: ignore[no-untyped-call]
     assert any(parameter.grad is not None for parameter in qwen3.model.model.visual.parameters())
     qwen3.model.zero_grad(set_to_none=True)

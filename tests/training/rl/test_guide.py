@@ -44,13 +44,13 @@ def runner(*moves: Action) -> Runner:
     return Runner(ScriptedPolicy([DIALECT.write("The cat.", move, state) for move in moves]), FakeSegmenter())
 
 
-def led(asked: Request, *moves: Action, turns: int = 8) -> tuple[Rollout, Rollout | None]:
+def led(asked: Request, *moves: Action, turns: int = 8, refusing: bool = True) -> tuple[Rollout, Rollout | None]:
     """An episode of these moves, and how the expert ends it."""
 
     async def play() -> tuple[Rollout, Rollout | None]:
         acting = runner(*moves)
         groups = await play_groups(acting, [item(asked)], 1, Budget(turns=turns), seed=0)
-        return groups[0][0], await guided(acting, groups[0])
+        return groups[0][0], await guided(acting, groups[0], refusing)
 
     return asyncio.run(play())
 
@@ -87,9 +87,11 @@ def test_a_zoom_is_kept_where_it_shows_what_is_meant(target: int, kept: int) -> 
     assert found.led == kept
 
 
-def test_a_wrong_refusal_is_mended_and_a_false_alarm_let_be() -> None:
+def test_a_false_alarm_and_a_wrong_refusal_are_mended() -> None:
     own, found = led(request(), Segment(CAT, frame=0), Finish((1,)))
-    assert (own.result.stop, found) == (StopReason.FINISHED, None)
+    assert found is not None
+    assert (own.result.stop, found.result.stop, found.led) == (StopReason.FINISHED, StopReason.NO_TARGET, 0)
+    assert led(request(), Segment(CAT, frame=0), Finish((1,)), refusing=False)[1] is None
     own, found = led(request(0), NoTarget("no dog"))
     assert found is not None
     assert found.led == 0

@@ -205,6 +205,15 @@ def test_with_credit_by_branch_what_nobody_said_otherwise_is_not_learned_from(qw
     assert all(int(torch.count_nonzero(one)) == 1 for one in due.values())
 
 
+def test_what_is_due_by_chance_is_left_out_and_blame_may_weigh_less(qwen3: Checkpoint) -> None:
+    group = [rollout(qwen3, words) for words in ("the red fox", "the red bell", "the left bell", "the left fox")]
+    rewards = [[Reward(worth, {}) for worth in (1.0, 0.98, 0.0, 0.0)]]
+    plan = Plan(credit="branch", least=0.1, blame=0.5)
+    found = lessons_of([group], rewards, plan, PromptEncoder(qwen3), qwen3.end_ids)
+    assert all(int(torch.count_nonzero(one.advantage)) == 1 for one in found)  # fox and bell are alike
+    assert sorted(round(float(one.advantage.sum()), 4) for one in found) == [-0.2475, -0.2475, 0.495, 0.495]
+
+
 def test_who_is_led_is_worth_what_it_gained_and_blames_nobody(qwen3: Checkpoint) -> None:
     group = [rollout(qwen3, "red"), rollout(qwen3, "fox"), replace(rollout(qwen3, "bell"), led=0)]
     encoder = PromptEncoder(qwen3)

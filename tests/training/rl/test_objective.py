@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
-from rsagent.training.rl.objective import Clip, advantages, branching, divergence, surrogate, telling
+from rsagent.training.rl.objective import Clip, advantages, branching, divergence, surrogate, telling, weighed
 
 rewards = st.lists(st.floats(-3, 3), min_size=2, max_size=16)
 logs = arrays(np.float32, 12, elements=st.floats(-8, -0.0078125, width=32))
@@ -51,6 +52,16 @@ def test_what_is_due_adds_up_to_what_an_episode_gained_until_nobody_is_beside_it
         assert due.sum() == pytest.approx(np.mean(beside) - np.mean(worth), abs=1e-9)
         alone = next((n for n in range(len(due)) if sum(one[:n] == said[k][:n] for one in said) == 1), len(due))
         assert not due[alone:].any()
+
+
+@given(arrays(np.float64, 8, elements=st.floats(-1, 1)), st.floats(0, 0.5), st.floats(0, 1))
+def test_little_is_left_out_and_blame_weighs_less(due: NDArray[np.float64], least: float, blame: float) -> None:
+    found = weighed(due, least, blame)
+    big = np.abs(due) >= least
+    assert not found[~big].any()
+    assert found[big & (due >= 0)].tolist() == due[big & (due >= 0)].tolist()
+    assert found[big & (due < 0)] == pytest.approx(blame * due[big & (due < 0)])
+    assert weighed(due, 0.0, 1.0).tolist() == due.tolist()
 
 
 def test_without_scaling_the_spread_stays() -> None:

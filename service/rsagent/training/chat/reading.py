@@ -6,7 +6,7 @@ of passages shows it, and the head runs over the learned tokens alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,9 @@ class Reader:
         self._tower, self._known = tower, known
         self._seen: dict[str, Features] = {}
 
-    def forget(self) -> None:
-        """Drop what is kept of pictures."""
-        self._seen.clear()
+    def forget(self, but: Collection[str] = ()) -> None:
+        """Drop what is kept of pictures, `but` of these (their uuids)."""
+        self._seen = {uuid: features for uuid, features in self._seen.items() if uuid in but}
 
     def tell(self, passages: Sequence[Passage], temperature: float = 1.0) -> Told:
         """The chances of the passages' learned tokens at a temperature, each given all before it."""

@@ -42,7 +42,7 @@ from rsagent.training.policy.lessons import PLAIN
 from rsagent.training.rl import curves, merging
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.objective import Clip, Credit, Scale
-from rsagent.training.rl.plan import Learned, Plan, Practice
+from rsagent.training.rl.plan import Guided, Learned, Plan, Practice
 from rsagent.training.rl.pool import ASKED, Pool
 from rsagent.training.rl.rewards import REWARDS, WEIGHTS, weighed
 from rsagent.training.rl.samplers import InProcess, Sampler, Served
@@ -52,8 +52,8 @@ from rsagent.training.world.phrasing import Voice
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 console = Console()
-SHOWN = ("step", "reward", "giou", "refused_present", "turns", "alike", "entropy", "clipped", "gap", "norm",
-         "play_seconds", "learn_seconds", "led")  # fmt: skip
+SHOWN = ("step", "reward", "giou", "refused_present", "refused_absent", "turns", "alike", "entropy", "clipped", "gap",
+         "norm", "play_seconds", "learn_seconds", "led")  # fmt: skip
 VOICES: tuple[Voice, ...] = ("train", "broad", "broad")
 """What is practised is asked in turn with what is known, which is unlearned otherwise."""
 Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
@@ -92,6 +92,8 @@ def run(
         str,
         typer.Option(help="What an episode gained is due to all its tokens ('episode') or where it parts ('branch')."),
     ] = "episode",
+    least: Annotated[float, typer.Option(help="Leave out tokens to which less than this is due, either way.")] = 0.0,
+    blame: Annotated[float, typer.Option(help="Weight of what is due below nothing.")] = 1.0,
     otherwise: Annotated[float, typer.Option(help="Share of requests said in other words than the world's.")] = 0.5,
     words: Annotated[
         Path | None, typer.Option(help="A run of rsagent.training.policy, whose words say sentences otherwise.")
@@ -108,7 +110,15 @@ def run(
         ),
     ] = "none",
     guided: Annotated[
-        bool, typer.Option("--guided", help="Let the expert end one episode of each group that failed.")
+        str,
+        typer.Option(
+            help="Let the expert end one episode of each group that failed: where something is 'present', in 'all', or"
+            " in 'none'."
+        ),
+    ] = "none",
+    moves: Annotated[
+        bool,
+        typer.Option("--moves", help="Practise single moves, judged at once against the truth, not whole episodes."),
     ] = False,
     replay: Annotated[
         float, typer.Option(help="Learn again from so many times as many episodes that the expert ended before.", min=0)
@@ -135,7 +145,8 @@ def run(
         steps, minutes, requests, each, group, sift, turns, temperature, updates, passes, keep, rows, lr,
         clip=Clip(*clip), scale=_one_of(Scale, scale, "scale"), credit=_one_of(Credit, credit, "credit"), kl=kl,
         otherwise=otherwise, split=_one_of(Learned, split, "split"), strange=strange, words=words,
-        practice=_one_of(Practice, practice, "practice"), guided=guided, replay=replay,
+        practice=_one_of(Practice, practice, "practice"), guided=_one_of(Guided, guided, "guided"), replay=replay,
+        moves=moves, least=least, blame=blame,
         part=_one_of(Part, part, "part"), rank=rank, seed=seed, save=save, watch=watch, watched=watched,
         weights=_table(weight or [], without or []),
     )  # fmt: skip
@@ -179,7 +190,7 @@ async def _run(
     model = adapt(checkpoint.model, plan.part, plan.rank)
     journal = Journal(folder, plan)
     episodes = max(plan.requests * max(plan.group, round(TRIES * plan.sift)), plan.watched)
-    sampler: Sampler = InProcess(checkpoint, min(episodes, 128))
+    sampler: Sampler = InProcess(checkpoint, episodes)
     if vllm is not None:
         await sampler.close()
         sampler = Served(vllm, checkpoint, model, source, folder / "served")

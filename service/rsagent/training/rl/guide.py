@@ -7,8 +7,6 @@ off the policy, LUFFY, arXiv 2504.14945; the takeover is DAgger's, arXiv 1011.06
 learned, as if they had been sampled: their ratio is 1 where an update begins. LUFFY damps unlikely tokens less by
 reshaping the ratio; here nothing does.
 
-An earlier version took over before the last move alone, so that a wrong first look would be taken back, and another led
-to the refusal of what is absent, which sampling finds by itself. Both were learned as refusing what is there.
 """
 
 from __future__ import annotations
@@ -28,8 +26,8 @@ from rsagent.training.synthesis.expert import Expert, shows
 
 
 def failed(found: Trace) -> bool:
-    """Whether an episode about something that is there ended with something else."""
-    return not found.absent and found.final < SOLVED
+    """Whether an episode ended with something else than what is meant, or with anything where nothing is."""
+    return not found.refused if found.absent else found.final < SOLVED
 
 
 def rewound(state: EpisodeState, turns: int) -> EpisodeState:
@@ -61,10 +59,12 @@ def well(state: EpisodeState, expert: Expert) -> int:
     return len(state.turns) - 1
 
 
-async def guided(runner: Runner, group: Sequence[Rollout]) -> Rollout | None:
+async def guided(runner: Runner, group: Sequence[Rollout], refusing: bool = True) -> Rollout | None:
     """One failed episode of a group, the one that went well for longest, as the expert ends it; None where none failed,
-    the expert has not turns enough, or does no better."""
-    found = [(rollout, _expert(rollout, runner)) for rollout in group if failed(rollout.trace)]
+    the expert has not turns enough, or does no better, and, unless `refusing`, where it would say that nothing is
+    meant."""
+    wrong = (rollout for rollout in group if failed(rollout.trace) and (refusing or not rollout.trace.absent))
+    found = [(rollout, _expert(rollout, runner)) for rollout in wrong]
     for rollout, expert in sorted(found, key=lambda pair: -well(pair[0].result.state, pair[1])):
         state, needed = rollout.result.state, len(expert.order) + 2
         kept = min(well(state, expert), state.task.budget.turns - needed)

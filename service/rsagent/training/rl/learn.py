@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rsagent.policy.prompt import PromptEncoder
 from rsagent.training.chat.passage import Passage
 from rsagent.training.chat.reading import Reader, Told
-from rsagent.training.rl.objective import advantages, branching, divergence, surrogate
+from rsagent.training.rl.objective import advantages, branching, divergence, surrogate, weighed
 from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.rewards import Reward
 from rsagent.training.rl.rollout import Rollout
@@ -68,9 +68,11 @@ def lessons_of(
 def _due(said: Sequence[Sequence[int]], totals: Sequence[float], plan: Plan) -> list[NDArray[np.float64]]:
     """What is due to each token that the episodes of a group sampled."""
     if plan.credit == "branch":
-        return branching(said, totals)
-    better = advantages(totals, plan.scale)
-    return [np.full(len(one), by) for one, by in zip(said, better, strict=True)]
+        found = branching(said, totals)
+    else:
+        better = advantages(totals, plan.scale)
+        found = [np.full(len(one), by) for one, by in zip(said, better, strict=True)]
+    return [weighed(due, plan.least, plan.blame) for due in found]
 
 
 def _lessons(
@@ -117,15 +119,17 @@ class Learner:
         so that they are as good as new. A run that is resumed begins to gather them again.
         """
         sums: defaultdict[str, float] = defaultdict(float)
+        again = {image.uuid for lesson in self._led for image in lesson.passage.images}
         for reader in (self._reader, self._reference):
             if reader is not None:
-                reader.forget()  # pictures of earlier steps do not come again
+                reader.forget(but=again)  # other pictures of earlier steps do not come again
         for group in self._optimiser_groups():
             group["lr"] = rate
         led = [lesson for lesson in lessons if lesson.led]
         known = min(len(self._led), round(self._plan.replay * len(led)))
         lessons = [*lessons, *random.Random(seed).sample(list(self._led), known)]
-        self._led.extend(led)
+        if self._plan.replay:
+            self._led.extend(led)
         seeds = (seed * self._plan.passes + number for number in range(self._plan.passes))
         shares = [share for each in seeds for share in _shares(lessons, self._plan.updates, each)]
         for number, share in enumerate(shares):

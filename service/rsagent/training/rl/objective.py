@@ -68,6 +68,18 @@ def branching(said: Sequence[Sequence[int]], rewards: Sequence[float]) -> list[N
     return found
 
 
+def weighed(due: NDArray[np.float64], least: float, blame: float) -> NDArray[np.float64]:
+    """What is due to some tokens, [n], nothing where it is less than `least` either way, and `blame` times what is
+    below nothing.
+
+    Four boxes of one thing differ by chance, and following that costs the aim of a policy that aims well. And to blame
+    a word makes all words likelier that nobody tried (likelihood displacement, arXiv 2410.08847; tapered negatives,
+    TOPR, arXiv 2503.14286).
+    """
+    kept = np.where(np.abs(due) >= least, due, 0.0)
+    return np.where(kept < 0, blame * kept, kept)
+
+
 def telling(worth: Sequence[Sequence[float]], count: int) -> list[int]:
     """Which `count` of some groups are likeliest to differ, going by a few rewards of each: those that differ already,
     then those that went badly. In order of their numbers. (DAPO samples until a batch is full of groups that differ;

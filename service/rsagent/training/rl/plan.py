@@ -13,6 +13,7 @@ from rsagent.training.rl.rewards import WEIGHTS
 
 Learned = Literal["train", "val"]
 Practice = Literal["none", "sentences", "phrasings", "both"]
+Guided = Literal["none", "present", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,12 @@ class Plan:
     which is looked at and encoded once, and goes `passes` times over the share of them, `keep`, that differs most from
     its group, in `updates` updates each time.
     With `credit` "episode" an episode's advantage holds for all its tokens, with "branch" for those at which it parts
-    from others of its group (`objective.branching`; `scale` does not matter then).
-    With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`); `replay` times as
-    many of earlier steps are learned from again.
+    from others of its group (`objective.branching`; `scale` does not matter then). Tokens to which less than `least` is
+    due, either way, are left out, and what is due below nothing counts `blame` times.
+    With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`): "present" where
+    something is meant that is there, "all" where nothing is, too; `replay` times as many of earlier steps are learned
+    from again.
+    With `moves` single moves are practised instead of whole episodes (`moves.py`).
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that
@@ -57,6 +61,8 @@ class Plan:
     clip: Clip = field(default_factory=Clip)
     scale: Scale = "none"
     credit: Credit = "episode"
+    least: float = 0.0
+    blame: float = 1.0
     kl: float = 0.0
     max_norm: float = 1.0
     otherwise: float = 0.5
@@ -64,7 +70,8 @@ class Plan:
     split: Learned = "train"
     strange: float = 0.0
     practice: Practice = "none"
-    guided: bool = False
+    guided: Guided = "none"
+    moves: bool = False
     replay: float = 0.0
     part: Part = "language"
     rank: int = 16

@@ -22,6 +22,8 @@ from rsagent.training.chat.reading import Features
 from rsagent.training.chat.saving import export
 
 RELOAD_SECONDS = 600.0
+BATCH = 128
+"""Episodes that sample side by side; the others wait."""
 PICTURES = 1 << 30
 """Bytes of vision features kept between playing and learning."""
 
@@ -47,7 +49,7 @@ class InProcess:
     """The trained model itself: nothing to copy, only what it kept of earlier weights to forget."""
 
     def __init__(self, checkpoint: Checkpoint, episodes: int) -> None:
-        settings = LocalPolicySettings(max_batch=episodes, max_waiting=episodes, image_cache_bytes=PICTURES)
+        settings = LocalPolicySettings(max_batch=min(episodes, BATCH), max_waiting=episodes, image_cache_bytes=PICTURES)
         self.policy = LocalPolicy(checkpoint, settings)
 
     async def renew(self) -> None:

@@ -51,6 +51,7 @@ from rsagent.training.rl.curves import draw
 from rsagent.training.rl.guide import guided
 from rsagent.training.rl.journal import Journal
 from rsagent.training.rl.learn import Learner, lessons_of
+from rsagent.training.rl.moves import practise
 from rsagent.training.rl.objective import telling
 from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.pool import Pool
@@ -120,19 +121,27 @@ async def take_step(
     step, started = journal.step, time.monotonic()
     seed = plan.seed * 1_000_003 + step
     drawn, learned_from = await play(stage, plan, runner, step, seed)
-    groups, rewards = await lead(runner, learned_from, plan) if plan.guided else learned_from
+    groups, rewards = (
+        await lead(runner, learned_from, plan) if plan.guided != "none" and not plan.moves else learned_from
+    )
     played = time.monotonic()
     lessons = lessons_of(groups, rewards, plan, encoder, stage.checkpoint.end_ids)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
     await stage.sampler.renew()
     seconds = {"play_seconds": played - started, "learn_seconds": time.monotonic() - played}
     led = {"led": float(sum(rollout.led is not None for members in groups for rollout in members))}
-    return counted(*drawn) | learned | seconds | led
+    figures = counted(*drawn)
+    if plan.moves:  # no episode was played to its end
+        del figures["giou"], figures["turns"]
+    return figures | learned | seconds | led
 
 
 async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -> tuple[Judged, Judged]:
     """What a step plays: groups drawn as they come, which its figures are of, and those to learn from. Where the plan
     sifts, the former are the tries of all requests."""
+    if plan.moves:
+        practised = await practise(runner, stage.pool.items(step, plan.requests), plan, seed)
+        return practised, practised
     count = round(plan.requests * max(1.0, plan.sift))
     items, sifted = stage.pool.items(step, count), count > plan.requests
     play_some = partial(play_groups, runner, budget=Budget(turns=plan.turns), temperature=plan.temperature)
@@ -150,7 +159,7 @@ async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -
 async def lead(runner: Runner, learned_from: Judged, plan: Plan) -> Judged:
     """The groups, each that has failed with one episode more that the expert ended."""
     groups, rewards = learned_from
-    ends = await asyncio.gather(*(guided(runner, members) for members in groups))
+    ends = await asyncio.gather(*(guided(runner, members, plan.guided == "all") for members in groups))
     more = [[] if one is None else [one] for one in ends]
     joined = [[*members, *one] for members, one in zip(groups, more, strict=True)]
     return joined, [[*worth, *one] for worth, one in zip(rewards, judged(more, plan), strict=True)]
@@ -162,17 +171,21 @@ def judged(groups: Groups, plan: Plan) -> list[list[Reward]]:
 
 
 def counted(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[Reward]]) -> dict[str, float]:
-    """Means over a batch's episodes: the reward and its parts, and what the user would notice."""
-    traces = [rollout.trace for members in groups for rollout in members]
-    every = [reward for members in rewards for reward in members]
+    """Means over a batch's episodes of the policy's own: the reward and its parts, and what the user would notice."""
+    played = [list(zip(*pair, strict=True)) for pair in zip(groups, rewards, strict=True)]
+    own = [[(rollout, reward) for rollout, reward in members if rollout.led is None] for members in played]
+    traces = [rollout.trace for members in own for rollout, _ in members]
+    every = [reward for members in own for _, reward in members]
     present = [trace for trace in traces if not trace.absent]
-    totals = [[reward.total for reward in members] for members in rewards if members]
+    absent = [trace for trace in traces if trace.absent]
+    totals = [[reward.total for _, reward in members] for members in own if members]
     figures = {
         "reward": _mean([reward.total for reward in every]),
         "best_of_group": _mean([max(group) for group in totals]),
         "alike": _mean([float(np.ptp(group) < 1e-3) for group in totals]),
         "giou": _mean([trace.final if not trace.absent else float(trace.refused) for trace in traces]),
         "refused_present": _mean([float(trace.refused) for trace in present]),
+        "refused_absent": _mean([float(trace.refused) for trace in absent]),
         "turns": _mean([float(trace.turns) for trace in traces]),
         "episodes": float(len(traces)),
     }

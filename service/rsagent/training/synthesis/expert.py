@@ -218,13 +218,14 @@ class Expert:
     def _seek(self, state: EpisodeState, placed: Placed, first: bool) -> Move:
         if state.last_frame.index and not shows(state.last_frame.box, placed.box):
             return self._elsewhere(state, placed)
-        if self._too_small(state, placed) and not state.masks:
+        if self.too_small(state, placed) and not state.masks:
             closer = Zoom(self.surroundings(placed), state.last_frame.index)
             return Move(self.say(state, "closer", placed.name), closer, about=placed)
         thought = self.say(state, "seek" if first else "rest", placed.name)
         return Move(thought, self._segment(placed, state), about=placed)
 
-    def _too_small(self, state: EpisodeState, placed: Placed) -> bool:
+    def too_small(self, state: EpisodeState, placed: Placed) -> bool:
+        """Whether a thing is to be zoomed on before it is segmented: small, the only one meant, and there is time."""
         height, width = self.scene.image.shape[:2]
         x1, y1, x2, y2 = placed.box
         left = state.task.budget.turns - len(state.turns)
@@ -261,7 +262,7 @@ class Expert:
             situation = "other" if found.name == target.name else "wrong"
             thought = self.say(state, situation, target.name, found.name)
         again = self._segment(target, state)
-        if self.habits.clicks and not among and self._too_small(state, target):
+        if self.habits.clicks and not among and self.too_small(state, target):
             return Move(thought, Zoom(self.surroundings(target), 0), about=target)
         if self.habits.clicks and any(_same_place(turn.action, again) for turn in state.turns):
             return self._differently(state, last, target, again)
