@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsagent.policy.protocol import Sampling
-from rsagent.policy.sampling import Sampler, log_probability, nucleus
+from rsagent.policy.sampling import Sampler, drawn, log_probability, nucleus
 
 LOGITS = torch.log(torch.tensor([0.1, 0.6, 0.3]))
 
@@ -31,8 +31,16 @@ def test_a_seed_repeats_and_no_seed_varies() -> None:
 
 def test_samples_follow_the_chances() -> None:
     sampler = Sampler(Sampling(temperature=1.0, seed=0))
-    drawn = torch.bincount(torch.tensor([sampler.choose(LOGITS) for _ in range(2000)]), minlength=3) / 2000
-    torch.testing.assert_close(drawn, LOGITS.exp(), atol=0.04, rtol=0)
+    shares = torch.bincount(torch.tensor([sampler.choose(LOGITS) for _ in range(2000)]), minlength=3) / 2000
+    torch.testing.assert_close(shares, LOGITS.exp(), atol=0.04, rtol=0)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20).filter(lambda chances: sum(chances) > 0.01), st.integers(0, 99)
+)
+def test_what_is_drawn_has_a_chance_whatever_they_add_up_to(chances: list[float], seed: int) -> None:
+    dice = torch.Generator().manual_seed(seed)
+    assert all(chances[drawn(torch.tensor(chances), dice)] > 0 for _ in range(5))
 
 
 def test_a_low_temperature_sharpens() -> None:

@@ -69,7 +69,8 @@ def test_trajectories_then_sft_then_rl_then_figures(tmp_path: Path, monkeypatch:
     told(rl, *run, *asked, "--guided", "all", "--turns", 2, "--updates", 1)
     single = ["--moves", "--guided", "all", "--credit", "branch", "--least", 0.1, "--blame", 0.5]
     told(rl, "run", tmp_path / "moves", *run[2:], *asked, *single)
-    assert changed(learned / "export", tmp_path / "moves" / "export")
+    [line] = (json.loads(line) for line in (tmp_path / "moves" / "rl.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (line["episodes"], "giou" in line) == (6, False)  # two requests, three moves each
     lines = [json.loads(line) for line in (better / "rl.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["episodes"] for line in lines if line["kind"] == "train"] == [8]  # four requests, tried twice
     assert (better / "curves.png").stat().st_size

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests.training.material import or_skip
 from typer.testing import CliRunner
 
+from rsagent.errors import CheckpointError
 from rsagent.policy.checkpoint import load
 from rsagent.policy.settings import LocalPolicySettings
 from rsagent.training.policy import album, joint, lessons, theatre, vision
@@ -89,3 +90,10 @@ def test_from_nothing_to_a_policy_and_on_to_more_words(tmp_path: Path, wordnet: 
     told("export", "--folder", last, last / "export")
     told("mean", grown / "export", last / "export", "--to", tmp_path / "mean")
     assert load(LocalPolicySettings(checkpoint=str(tmp_path / "mean"))).dialect == "nano"
+
+
+def test_the_mean_of_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["mean", "nano", str(tmp_path / "nowhere"), "--to", str(tmp_path / "none")])
+    assert isinstance(done.exception, CheckpointError)
+    assert "no checkpoint directory" in str(done.exception)
+    assert not (tmp_path / "none").exists()

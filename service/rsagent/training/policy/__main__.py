@@ -23,6 +23,7 @@ import torch
 import typer
 
 from rsagent.cli.app import main as told
+from rsagent.policy.files import locate
 from rsagent.training.policy.album import CROWDED, LARGE, Album, compose
 from rsagent.training.policy.beginnings import centre, name_embeddings, prepare_language
 from rsagent.training.policy.dense import DenseHeads
@@ -206,11 +207,11 @@ def write(folder: Folder, to: Path, stage: str = "joint") -> None:
 
 @app.command(name="mean")
 def soup(
-    folders: Annotated[list[Path], typer.Argument(help="Exported directories of runs that began at one checkpoint.")],
+    checkpoints: Annotated[list[str], typer.Argument(help="'nano', or exported directories; they began as one.")],
     to: Annotated[Path, typer.Option(help="Where the mean goes; may not be there yet.")],
 ) -> None:
     """Write the mean of the weights of several exports."""
-    mean(folders, to)
+    mean([locate(checkpoint) for checkpoint in checkpoints], to)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,31 +15,38 @@ PANELS = (
     ("reward", "reward"),
     ("giou", "gIoU"),
     ("refused_present", "present, refused"),
+    ("refused_absent", "absent, refused"),
     ("turns", "turns"),
     ("entropy", "entropy, nats a token"),
     ("alike", "groups rewarded alike"),
 )
+HELD_OUT = {"refused_present": "present_refused", "refused_absent": "absent_said_absent"}
+"""What the figures of held-out requests are called that have another name there."""
+ACROSS = 3
 SMOOTH = 15
 
 
 def draw(folder: Path, to: Path | None = None) -> Path:
-    """Write `curves.png` into the run's folder (or `to`): each figure by step, thin, its running mean over 15 steps,
-    and what was held out as dots. Raises FileNotFoundError where the run has no figures yet."""
+    """Write `curves.png` into the run's folder (or `to`): each figure that the run has by step, thin, its running mean
+    over 15 steps, and what was held out as dots. Raises FileNotFoundError where the run has no figures yet."""
     from matplotlib.figure import Figure
 
     lines = read_figures(folder)
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    for number, (name, title) in enumerate(PANELS):
-        axes = figure.add_subplot(2, 3, number + 1)
+    panels = [(name, title) for name, title in PANELS if series(lines, "train", name)[0]]
+    rows = max(1, math.ceil(len(panels) / ACROSS))
+    figure = Figure(figsize=(12, 3 * rows), layout="constrained")
+    for number, (name, title) in enumerate(panels):
+        axes = figure.add_subplot(rows, ACROSS, number + 1)
         steps, values = series(lines, "train", name)
         axes.plot(steps, values, linewidth=0.6, alpha=0.4)
         axes.plot(steps, smooth(values), label="sampled, training requests")
-        held = series(lines, "held-out", {"refused_present": "present_refused"}.get(name, name))
+        held = series(lines, "held-out", HELD_OUT.get(name, name))
         if held[0]:
             axes.plot(*held, "o-", label="greedy, held-out requests")
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
-    figure.axes[1].legend(fontsize=8)
+        if number == 0:
+            axes.legend(fontsize=8)
     path = to or folder / "curves.png"
     figure.savefig(path, dpi=110)
     return path

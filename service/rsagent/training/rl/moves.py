@@ -1,9 +1,9 @@
 """Single moves: what to do next at one place of an episode, judged at once against the truth.
 
 One move settles most of what an episode earns: of those whose first mask showed another thing all ended with it. A
-whole episode costs two CPU cores an eighth of a second, most of it for masks and for looking at them. So the expert
+whole episode costs a CPU core a third of a second, most of it for masks and for looking at them. So the expert
 leads to a place, with masks that no model draws (`StandIn`), and the policy samples a group of next
-moves there: the same prompt, the same groups, the same credit, at a tenth of the price. Where all are wrong the expert
+moves there: the same prompt, the same groups, the same credit, at a sixth of the price. Where all are wrong the expert
 makes the move, and the group gets one member more, as in `guide.py`. (Starts along a demonstration: arXiv 1812.03381;
 rewards of single turns in multi-turn RL: arXiv 2505.11821.)
 """
@@ -44,7 +44,7 @@ WINDOW = 0.4
 """IoU with the window that the expert would zoom to from which on a zoom is one on that thing."""
 NEEDLESS = 0.75
 """What it is worth to zoom on what is large enough, of what it is worth on what is small."""
-MISSED = -0.5
+MISSED = -1.0
 """What it is worth to say of what is there that it is not: an episode that errs otherwise may still find it."""
 NEAR = 4.0
 """Half the side of the box that a point alone is taken for, in pixels."""
