@@ -29,7 +29,8 @@ class Plan:
     With `guided` each group that has failed gets one episode more, ended by the expert (`guide.py`): "present" where
     something is meant that is there, "all" where nothing is, too; `replay` times as many of earlier steps are learned
     from again.
-    With `moves` single moves are practised instead of whole episodes (`moves.py`).
+    With `moves` single moves are practised instead of whole episodes (`moves.py`), each worth one figure of its own;
+    `sift` and `weights` do not matter then.
     With `sift` above 1 that many times the requests are tried twice first, and those go on that tell most.
     `rows` passages are read at once; it changes memory, not what is learned. `kl` weighs the divergence from the
     weights that the run started from; 0 keeps no copy of them. Episodes are sampled at `temperature`, and it is that

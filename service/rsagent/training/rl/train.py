@@ -16,6 +16,8 @@ What of GRPO, and of the systems around it, is left out, and why:
 - no oversampling until a batch is full (DAPO's dynamic sampling): groups rewarded alike are left out and the batch is
   smaller; the token-level mean keeps its scale. `--sift 3` tries three times the requests twice and goes on with those
   that tell most: a like end at a known price. `--each 8` asks so many about one scene: its picture is encoded once.
+- whole episodes by default; `--moves` practises their moves one by one (`moves.py`), which costs a sixth and is judged
+  by one figure of its own instead of the table of rewards.
 - no length shaping beyond the price of a turn: a turn has at most 192 tokens and a thought is a sentence.
 - no asynchronous rollouts, no sharding: one process trains, it or one vLLM samples. A model that does not fit one
   device with its optimiser is trained with `--part lora`.
