@@ -57,7 +57,9 @@ class Reader:
         ids, learn = _padded([p.ids for p in passages]), _padded([p.learn for p in passages])
         places = torch.stack([_padded([p.positions[axis] for p in passages]) for axis in range(3)])
         # What pads stands at the right, where no causal attention looks.
-        states = self._states(ids.to(device), places.to(device), [image for p in passages for image in p.images])
+        shown = (ids == self._image_token) & ~learn  # a sampled word may be that token, too, and shows nothing
+        images = [image for p in passages for image in p.images]
+        states = self._states(ids.to(device), places.to(device), shown.to(device), images)
         at = learn[:, 1:].to(device)
         logits = self._model.lm_head(states[:, :-1][at]).float() / temperature
         logprobs = torch.log_softmax(logits, dim=-1)
@@ -67,8 +69,8 @@ class Reader:
         owner = torch.arange(len(passages), device=device)[:, None].expand_as(at)[at]
         return Told(said, entropy, owner)
 
-    def _states(self, ids: Tensor, places: Tensor, images: list[ImagePart]) -> Tensor:
-        at = ids == self._image_token
+    def _states(self, ids: Tensor, places: Tensor, at: Tensor, images: list[ImagePart]) -> Tensor:
+        """The last layer's states [B, n, d]; the pictures' tokens stand where `at` bool [B, n] says."""
         x = self._model.get_input_embeddings()(ids)
         visual: dict[str, Any] = {}
         if images:
