@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,6 +62,15 @@ def test_the_trainers_chances_are_those_of_transformers(checkpoint: Checkpoint) 
     whole = torch.log_softmax(logits[:, :-1][at].float(), -1).gather(1, batch["input_ids"][:, 1:][at][:, None])[:, 0]
     assert told.logprobs.detach().numpy() == pytest.approx(whole.numpy(), abs=2e-3)
     assert float(loss) == pytest.approx(-float(told.logprobs.detach().mean()), abs=2e-3)
+
+
+def test_a_sampled_word_that_is_the_pictures_placeholder_shows_no_picture(qwen3: Checkpoint) -> None:
+    passage = passages(qwen3, (True, True))[0]
+    ids = passage.ids.clone()
+    ids[int(passage.learn.nonzero()[0])] = int(qwen3.model.config.image_token_id)
+    told = Reader(qwen3).tell([replace(passage, ids=ids)])
+    assert len(told.logprobs) == int(passage.learn.sum())
+    assert bool(told.logprobs.isfinite().all())
 
 
 def test_a_resting_tower_gets_no_gradient_and_looks_once(qwen3: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
