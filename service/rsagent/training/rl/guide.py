@@ -19,6 +19,7 @@ from rsagent.agent.episode import conclude
 from rsagent.agent.runner import Runner
 from rsagent.agent.state import EpisodeResult, EpisodeState
 from rsagent.evaluation.figures import SOLVED
+from rsagent.training.rl.pool import Item
 from rsagent.training.rl.rollout import Rollout
 from rsagent.training.rl.trace import Trace, trace
 from rsagent.training.synthesis.acting import made
@@ -64,7 +65,7 @@ async def guided(runner: Runner, group: Sequence[Rollout], refusing: bool = True
     the expert has not turns enough, or does no better, and, unless `refusing`, where it would say that nothing is
     meant."""
     wrong = (rollout for rollout in group if failed(rollout.trace) and (refusing or not rollout.trace.absent))
-    found = [(rollout, _expert(rollout, runner)) for rollout in wrong]
+    found = [(rollout, expert_of(rollout.item, runner)) for rollout in wrong]
     for rollout, expert in sorted(found, key=lambda pair: -well(pair[0].result.state, pair[1])):
         state, needed = rollout.result.state, len(expert.order) + 2
         kept = min(well(state, expert), state.task.budget.turns - needed)
@@ -75,8 +76,9 @@ async def guided(runner: Runner, group: Sequence[Rollout], refusing: bool = True
     return None
 
 
-def _expert(rollout: Rollout, runner: Runner) -> Expert:
-    return Expert(rollout.item.scene, rollout.item.request, place=runner.dialect.place)
+def expert_of(item: Item, runner: Runner) -> Expert:
+    """Who knows the answer, and speaks the runner's dialect."""
+    return Expert(item.scene, item.request, place=runner.dialect.place)
 
 
 async def _ended(state: EpisodeState, expert: Expert, runner: Runner) -> EpisodeResult:

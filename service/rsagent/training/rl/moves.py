@@ -25,13 +25,13 @@ from rsagent.deadline import Deadline
 from rsagent.evaluation.figures import SOLVED
 from rsagent.geometry import Box
 from rsagent.masks.metrics import overlap
-from rsagent.policy.protocol import Sampling
 from rsagent.segmenter.protocol import Image, ImageId, Prompt, SegmentResult, image_id
 from rsagent.training.policy.play import box_overlap, segment
+from rsagent.training.rl.guide import expert_of
 from rsagent.training.rl.plan import Plan
 from rsagent.training.rl.pool import Item
 from rsagent.training.rl.rewards import Reward
-from rsagent.training.rl.rollout import BROKEN, Rollout
+from rsagent.training.rl.rollout import BROKEN, Rollout, to_learn_from
 from rsagent.training.rl.trace import trace
 from rsagent.training.synthesis.acting import made, truth
 from rsagent.training.synthesis.expert import Expert, shows
@@ -145,14 +145,14 @@ async def practise(
 
 async def _group(runner: Runner, item: Item, plan: Plan, seed: int) -> tuple[list[Rollout], list[Reward]]:
     standing = Runner(runner.policy, StandIn(item.scene, np.random.default_rng(seed)))
-    expert = Expert(item.scene, item.request, place=runner.dialect.place)
+    expert = expert_of(item, runner)
     before = await led_to(item, expert, standing, Budget(turns=plan.turns), random.Random(seed))
     samples = (_sampled(standing, once(before), seed + k, plan.temperature) for k in range(plan.group))
     ends = [result for result in await asyncio.gather(*samples) if result.stop not in BROKEN]
     members = [Rollout(item, result, trace(result, item.truth)) for result in ends]
     rewards = [_reward(before, result, expert) for result in ends]
     wrong = bool(rewards) and max(reward.total for reward in rewards) < SOLVED
-    if wrong and (plan.guided == "all" or (plan.guided == "present" and expert.order)):
+    if wrong and plan.leads(absent=not expert.order):
         right = conclude(await made(once(before), expert.decide(before), standing.dialect, standing.segmenter))
         members.append(Rollout(item, right, trace(right, item.truth), led=len(before.turns)))
         rewards.append(_reward(before, right, expert))
@@ -160,8 +160,8 @@ async def _group(runner: Runner, item: Item, plan: Plan, seed: int) -> tuple[lis
 
 
 async def _sampled(runner: Runner, before: EpisodeState, seed: int, temperature: float) -> EpisodeResult:
-    sampling = Sampling(temperature=temperature, seed=seed, max_tokens=192, logprobs=True)
-    return (await play_to_end(runner.go_on(before, deadline=Deadline.after(3600.0), sampling=sampling))).result
+    events = runner.go_on(before, deadline=Deadline.after(3600.0), sampling=to_learn_from(temperature, seed))
+    return (await play_to_end(events)).result
 
 
 def _reward(before: EpisodeState, result: EpisodeResult, expert: Expert) -> Reward:

@@ -82,6 +82,10 @@ class Plan:
     watched: int = 120
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
 
+    def leads(self, *, absent: bool) -> bool:
+        """Whether the expert goes on where all failed that was sampled, by whether what is asked for is absent."""
+        return self.guided == "all" or (self.guided == "present" and not absent)
+
     def rate(self, step: int, progress: float) -> float:
         """The learning rate of a step (from 0), `progress` 0..1 into the run."""
         fallen = 1.0 if progress < self.hold else (1 - min(1.0, progress)) / max(1e-9, 1 - self.hold)

@@ -59,6 +59,11 @@ class Rollout:
         )
 
 
+def to_learn_from(temperature: float, seed: int) -> Sampling:
+    """How turns are sampled that are to be learned from: with their chances, a sentence and a call long."""
+    return Sampling(temperature=temperature, seed=seed, max_tokens=192, logprobs=True)
+
+
 async def play_groups(
     runner: Runner,
     items: Sequence[Item],
@@ -78,7 +83,7 @@ async def play_groups(
     deadline = Deadline.after(seconds)
 
     async def one(item: Item, number: int) -> Rollout | None:
-        sampling = Sampling(temperature=temperature, seed=seed * 100_003 + number, max_tokens=192, logprobs=True)
+        sampling = to_learn_from(temperature, seed * 100_003 + number)
         events = runner.play(item.image, item.query, budget=budget, deadline=deadline, sampling=sampling)
         result = (await play_to_end(events)).result
         return None if result.stop in BROKEN else Rollout(item, result, trace(result, item.truth))

@@ -123,9 +123,7 @@ async def take_step(
     step, started = journal.step, time.monotonic()
     seed = plan.seed * 1_000_003 + step
     drawn, learned_from = await play(stage, plan, runner, step, seed)
-    groups, rewards = (
-        await lead(runner, learned_from, plan) if plan.guided != "none" and not plan.moves else learned_from
-    )
+    groups, rewards = learned_from if plan.moves else await lead(runner, learned_from, plan)
     played = time.monotonic()
     lessons = lessons_of(groups, rewards, plan, encoder, stage.checkpoint.end_ids)
     learned = learner.learn(lessons, plan.rate(step, journal.progress), seed) if lessons else {}
@@ -159,9 +157,11 @@ async def play(stage: Stage, plan: Plan, runner: Runner, step: int, seed: int) -
 
 
 async def lead(runner: Runner, learned_from: Judged, plan: Plan) -> Judged:
-    """The groups, each that has failed with one episode more that the expert ended."""
+    """The groups, where the plan is guided each that has failed with one episode more that the expert ended."""
+    if plan.guided == "none":
+        return learned_from
     groups, rewards = learned_from
-    ends = await asyncio.gather(*(guided(runner, members, plan.guided == "all") for members in groups))
+    ends = await asyncio.gather(*(guided(runner, members, plan.leads(absent=True)) for members in groups))
     more = [[] if one is None else [one] for one in ends]
     joined = [[*members, *one] for members, one in zip(groups, more, strict=True)]
     return joined, [[*worth, *one] for worth, one in zip(rewards, judged(more, plan), strict=True)]
