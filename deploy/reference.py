@@ -54,7 +54,9 @@ def errors(kind: type[RSAgentError] = RSAgentError) -> Iterator[Sequence[str]]:
     """Code, HTTP status, whether a retry can help, and meaning of every error."""
     words = " ".join((kind.__doc__ or "").split())
     meaning = "Something that should not happen did." if kind is RSAgentError else words
-    yield f"`{kind.code}`", str(kind.status), "yes" if kind.retryable else "", meaning
+    # What is not ours by design is shown as the root's code, and may go better a second time (`api/problems.py`).
+    again = kind.retryable or kind is RSAgentError
+    yield f"`{kind.code}`", str(kind.status), "yes" if again else "", meaning
     for below in kind.__subclasses__():
         if below.__module__ == kind.__module__:
             yield from errors(below)
@@ -65,7 +67,8 @@ def metrics(registry: CollectorRegistry) -> Iterator[Sequence[str]]:
     owners = {name: owner for owner, names in registry._collector_to_names.items() for name in names}
     for family in registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
-        labels = getattr(owners.get(family.name), "_labelnames", ())
+        told_by = next((one for one in (family, owners.get(family.name)) if getattr(one, "_labelnames", ())), None)
+        labels = getattr(told_by, "_labelnames", ())
         yield f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation
 
 

@@ -114,10 +114,12 @@ async def test_a_body_that_never_comes_gives_its_permit_back() -> None:
             b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        body = await asyncio.wait_for(reader.readuntil(b"}"), 10)
         writer.close()
         await stage.quiet()
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"application/problem+json" in head
+    assert b'"code":"request_timeout"' in body
 
 
 def _address(stage: Stage) -> tuple[str, int]:

@@ -63,8 +63,8 @@ boxes with the truth, each word and coordinate given the right ones before it.
 GROWN = """
 ## English words
 
-13,000 English words (`words`, `joint --grow`, {minutes:.0f} minutes) are tokens of their own: more than half of the
-parameters are the table of those words and a head that has learned not to say them. Their embeddings are a linear map,
+13,000 English words (`words`, `joint --grow`) are tokens of their own: two fifths of the parameters are the table of
+those words and a head that has learned not to say them. Their embeddings are a linear map,
 learned while the vectors are not, of GloVe vectors and of what training's sentences and WordNet's glosses say each word
 goes with (`associations.py`), so that words never met lie where their neighbours lie.
 
@@ -102,7 +102,7 @@ def card(folder: Path, stage: str, model: Any) -> str:
     figures = json.loads((folder / f"{stage}.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     size = {"millions": model.num_parameters() / 1e6, "tokens": model.config.text_config.vocab_size}
-    words = "" if model.config.tie_word_embeddings else GROWN.format(minutes=figures["minutes"])
+    words = "" if model.config.tie_word_embeddings else GROWN
     return CARD.format(rows=rows, words=words, side=SIDE, **size)
 
 

@@ -54,7 +54,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich
 console = Console()
 SHOWN = ("step", "reward", "giou", "refused_present", "refused_absent", "turns", "alike", "entropy", "clipped", "gap",
          "norm", "play_seconds", "learn_seconds", "led")  # fmt: skip
-VOICES: tuple[Voice, ...] = ("train", "broad", "broad")
+VOICES: tuple[Voice, ...] = ("train", "broad")
 """What is practised is asked in turn with what is known, which is unlearned otherwise."""
 Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
 

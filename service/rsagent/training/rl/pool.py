@@ -20,7 +20,7 @@ from rsagent.training.world.requests import KINDS, Kind, Request, requests
 
 SIZES = ((448, 448), (384, 512), (512, 384))
 """Height and width of the pictures, in turn: those of the evaluation, twice what the nano policy sees at once."""
-ASKED: tuple[Kind, ...] = (*KINDS, "absent")
+ASKED: tuple[Kind, ...] = (*KINDS, "absent", "several", "several")
 """The kinds to learn from. Absent targets come twice: where one request in six is absent the policy learns to refuse
 nothing."""
 
