@@ -133,7 +133,9 @@ class _OpenBreakers(Collector):
         self._breakers = breakers
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("rsagent_breaker_open", "Whether an engine is not asked at present: 0 or 1.", labels=["engine"])
+        family = GaugeMetricFamily(
+            "rsagent_breaker_open", "Whether an engine is not asked at present: 0 or 1.", labels=["engine"]
+        )
         for breaker in self._breakers:
             family.add_metric([breaker.name], float(breaker.state is BreakerState.OPEN))
         yield family

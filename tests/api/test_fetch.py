@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 from rsagent.api.fetch import Fetcher, is_public
 from rsagent.api.settings import FetchSettings
 from rsagent.deadline import Deadline
-from rsagent.errors import BadImageUrl, TooLarge
+from rsagent.errors import BadImageUrl, DeadlineExceeded, TooLarge
 
 PUBLIC = "93.184.216.34"
 
@@ -111,3 +112,14 @@ async def test_redirects_are_counted() -> None:
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+async def test_the_requests_own_time_ends_it() -> None:
+    async def never(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        return httpx.Response(200)
+
+    web = Web(a_example=[PUBLIC])
+    fetcher = Fetcher(FetchSettings(enabled=True, timeout=5), 100, web.resolve, httpx.MockTransport(never))
+    with pytest.raises(DeadlineExceeded):
+        await fetcher.fetch("https://a.example/", Deadline.after(0.05))

@@ -71,11 +71,14 @@ async def test_an_answer_is_kept_for_a_while() -> None:
 
 async def test_the_oldest_answers_make_room() -> None:
     ledger = make(max_bytes=15)
+    first, _ = ledger.open(("alice", "0"), "print", perform)
     for number in range(3):
         recording, _ = ledger.open(("alice", str(number)), "print", perform)
         await recording.ended()
         await asyncio.sleep(0.01)
     assert len(ledger) == 2
+    assert first.timer is None, "nothing keeps it in memory until its time"
+    assert recording.timer is not None
     assert ledger.open(("alice", "0"), "print", perform)[1], "the first was dropped"
     await ledger.close()
 
@@ -94,6 +97,24 @@ async def test_without_listeners_it_ends_after_a_while_and_one_who_comes_in_time
     with pytest.raises(RSAgentError, match="nobody listened"):
         await recording.ended()
     assert len(ledger) == 0
+
+
+async def test_each_who_leaves_last_gives_the_whole_time_anew() -> None:
+    ledger = make(orphan=60)
+    recording, _ = ledger.open(NAME, "print", forever)
+    await asyncio.sleep(0)
+    with ledger.listening(NAME, recording):
+        pass
+    first = recording.timer
+    assert first is not None
+    with ledger.listening(NAME, recording):
+        assert first.cancelled()
+        assert recording.timer is None
+    again = recording.timer
+    assert again is not None
+    assert again.when() > first.when()
+    await ledger.close()
+    assert again.cancelled()
 
 
 async def test_closing_ends_what_runs() -> None:

@@ -129,15 +129,30 @@ def test_an_error_of_ours_is_told_without_a_traceback(
     picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
-        raise RSAgentError("this and that")
+        raise RSAgentError("this and that: pip install 'rsagent[engines]', or look in a[/b]")
 
     monkeypatch.setattr(command_line, "app", fail)
     with pytest.raises(SystemExit):
         main()
-    assert capsys.readouterr().err.strip() == "error: this and that"
+    assert capsys.readouterr().err.strip() == "error: this and that: pip install 'rsagent[engines]', or look in a[/b]"
 
 
-def test_a_name_that_no_picture_can_have_is_refused_before_anything_is_asked(picture: Path) -> None:
-    ended = RUNNER.invoke(app, ["segment", str(picture), "x", "-o", "masks.txt", "--server", "http://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--seed", str(2**63)], "seed"),
+        (["--deadline", "inf"], "--deadline: a number of seconds"),
+        (["--key-file", "."], "cannot read the API key"),
+    ],
+)
+def test_options_that_no_service_takes_are_errors_of_ours(picture: Path, given: list[str], words: str) -> None:
+    ended = RUNNER.invoke(app, ["segment", str(picture), "x", "--server", "http://127.0.0.1:9", *given])
+    assert isinstance(ended.exception, RSAgentError)
+    assert words in str(ended.exception)
+
+
+@pytest.mark.parametrize("name", ["masks.txt", "masks.psd"])
+def test_a_name_that_no_picture_can_have_is_refused_before_anything_is_asked(picture: Path, name: str) -> None:
+    ended = RUNNER.invoke(app, ["segment", str(picture), "x", "-o", name, "--server", "http://127.0.0.1:9"])
     assert isinstance(ended.exception, RSAgentError)
     assert "name a .png or .jpg file" in str(ended.exception)

@@ -203,6 +203,25 @@ async def test_nobody_there_is_said_before_anything_is_asked(folder: Path) -> No
     assert rows_of(plan.output) == []
 
 
+async def test_answers_of_other_options_are_not_mixed(folder: Path, oracle: Oracle) -> None:
+    made, out = write(folder / "in.jsonl", asked(2)), folder / "out.jsonl"
+    await batch(Plan(made, out, server="http://oracle"), options_of(1, None, None))
+    assert [row["asked"] for row in rows_of(out)] == [{"max_turns": 1}] * 2
+    with pytest.raises(RSAgentError, match="asked with max_turns 1, not with max_turns 8, seed 3: give the same"):
+        await batch(Plan(made, out, server="http://oracle"), options_of(8, None, 3))
+    with pytest.raises(RSAgentError, match="not with the service's own options"):
+        await batch(Plan(made, out, server="http://oracle"), OPTIONS)
+    assert await batch(Plan(made, out, server="http://oracle"), options_of(1, 9.0, None)) == 0, "more time is no other"
+    assert oracle.asked == 2
+
+
+async def test_results_that_cannot_be_written_are_said_so(folder: Path, oracle: Oracle) -> None:
+    plan = Plan(write(folder / "in.jsonl", asked(1)), folder / "out.jsonl", coco=folder, server="http://oracle")
+    with pytest.raises(RSAgentError, match=r"cannot write .*the answers are kept"):
+        await batch(plan, OPTIONS)
+    assert len(rows_of(plan.output)) == 1
+
+
 async def test_two_runs_do_not_write_to_one_file(folder: Path, oracle: Oracle) -> None:
     plan = Plan(write(folder / "in.jsonl", asked(2)), folder / "out.jsonl", server="http://oracle")
     with plan.output.open("ab") as other:

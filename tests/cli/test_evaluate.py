@@ -60,6 +60,10 @@ def test_what_is_no_budget_is_refused(turns: str, zoom: str) -> None:
         (Choice("collages", made=Made(wording="loud")), "--wording is one of train, heldout"),
         (Choice("collages", made=Made(scenes="huge")), "--scenes is one of plain, small"),
         (Choice("reasonseg", Path("x"), ignore="maybe"), "--ignore is one of exclude"),
+        (Choice("collages", Path("x")), "the folder: says nothing about collages"),
+        (Choice("coco", Path("x"), split="test"), "--split: says nothing about coco"),
+        (Choice("reasonseg", Path("x"), made=Made(count=60, seed=3)), "--count, --seed: says nothing about reasonseg"),
+        (Choice("grefcoco", Path("x"), by="unc"), "--by: says nothing"),
     ],
 )
 def test_what_is_no_choice_is_refused(choice: Choice, words: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import socket
 from typing import Any
 
 import pytest
 from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, call, on_air, on_stage
 
-from rsagent.api.protocol import MAX_HEAD
+from rsagent.api.protocol import LEAST, MAX_HEAD, BoundedProtocol, Counted
 from rsagent.policy.fake import ScriptedPolicy
 from rsagent.policy.protocol import History
 
@@ -153,3 +155,75 @@ async def test_a_request_that_takes_longer_than_headers_may_is_not_cut() -> None
     async with on_air(Cast(policy=policy, settings={"server": {"header_timeout": 0.1}})) as stage:
         for _ in range(2):  # the second on the connection of the first
             assert (await stage.post()).status_code == 200
+
+
+async def test_a_deaf_reader_of_a_batch_is_cut_off() -> None:
+    policy = ScriptedPolicy(lambda history: talkative(history) if len(history) < 20 else FINISH)
+    settings = {"server": {"send_timeout": 0.5}, "limits": {"max_turns": 100, "turns": 100}}
+    line = json.dumps({"image": base64.b64encode(PNG).decode(), "query": "x", "options": {"max_turns": 20}})
+    async with on_air(Cast(policy=policy, settings=settings)) as stage:
+        with socket.socket() as peer:
+            stage.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.setblocking(False)
+            body = f"{line}\n".encode() * 8
+            head = "POST /v1/segment/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(peer, address(stage))
+            await loop.sock_sendall(peer, head.encode() + body)
+            async with asyncio.timeout(30):
+                while not stage.metric("request_seconds_count"):
+                    await asyncio.sleep(0.02)
+            await disconnected(stage)
+            await stage.quiet()
+
+
+class Wire:
+    """A transport whose peer takes what the test says."""
+
+    def __init__(self) -> None:
+        self.unsent, self.aborted = 0, False
+
+    def write(self, data: bytes) -> None:
+        self.unsent += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Clock:
+    """A loop that does what is due later when the test says so."""
+
+    def __init__(self) -> None:
+        self.due: list[Any] = []
+
+    def call_later(self, seconds: float, then: Any, *given: Any) -> Any:
+        self.due.append(lambda: then(*given))
+        return object()
+
+    def pass_by(self) -> None:
+        due, self.due = self.due, []
+        for then in due:
+            then()
+
+
+def test_who_took_an_answer_is_not_judged_by_the_next_one() -> None:
+    wire, clock = Wire(), Clock()
+    connection: Any = BoundedProtocol.__new__(BoundedProtocol)
+    connection.transport = connection._counted = counted = Counted(wire)  # type: ignore[arg-type]
+    connection.loop, connection._tail = clock, None
+    counted.write(bytes(50_000))
+    connection._watch_tail()
+    wire.unsent = 0
+    counted.write(bytes(1_000_000))  # a later answer, on the same connection
+    clock.pass_by()
+    assert not wire.aborted
+    wire.unsent -= LEAST
+    clock.pass_by()
+    assert not wire.aborted, "slow, but taking"
+    clock.pass_by()
+    assert wire.aborted

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, events_of, on_air, on_stage, picture
 
 from rsagent import imaging
+from rsagent.api import bodies
 from rsagent.api.keys import hash_key
 from rsagent.errors import PolicyError
 from rsagent.policy.fake import ScriptedPolicy
@@ -142,3 +145,25 @@ async def test_listening_takes_no_place() -> None:
         assert gate.running == 1
         assert (await stage.post()).status_code == 200
         assert {answer.status_code for answer in await asyncio.gather(first, second)} == {200}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_only_listens_holds_no_picture(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    decoded: list[weakref.ref[Any]] = []
+    parse = bodies.parse
+
+    def noted(*given: Any) -> Any:
+        found = parse(*given)
+        decoded.append(weakref.ref(found.image))
+        return found
+
+    monkeypatch.setattr(bodies, "parse", noted)
+    async with on_stage(Cast(policy=ScriptedPolicy([SEGMENT, FINISH], delay=1.0))) as stage:
+        first = asyncio.create_task(post(stage))
+        await until(lambda: len(stage.house.ledger) == 1)
+        recording = stage.house.ledger["", "k"]
+        others = [asyncio.create_task(post(stage, stream=stream)) for _ in range(3)]
+        await until(lambda: recording.listeners == 4)
+        gc.collect()
+        assert [one() is not None for one in decoded] == [True, False, False, False]
+        assert all(answer.status_code == 200 for answer in await asyncio.gather(first, *others))

@@ -125,3 +125,17 @@ async def test_a_form_may_name_an_address_too() -> None:
         files = [(name, (None, value)) for name, value in form.items()]
         answer = await stage.client.post("/v1/segment", files=files)
     assert answer.json()["image"] == {"width": 60, "height": 40}
+
+
+async def test_a_picture_that_does_not_come_keeps_the_requests_deadline() -> None:
+    async def endless() -> Any:
+        while True:
+            await asyncio.sleep(0.01)
+            yield b"."
+
+    web = Web(lambda request: httpx.Response(200, content=endless()), a_example=[PUBLIC])
+    async with on_stage() as stage:
+        on(stage, web)
+        request = {"image": "https://a.example/cat.png", "query": "x", "options": {"deadline_ms": 100}}
+        answer = await stage.client.post("/v1/segment", json=request)
+    assert (answer.status_code, answer.json()["code"]) == (504, "timeout")

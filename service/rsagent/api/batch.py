@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from rsagent.api import bodies, openapi
 from rsagent.api.answers import SegmentAnswer
@@ -150,7 +150,7 @@ class _Batch:
 
     async def _answer(self, request_id: str, line: bytes) -> Any:
         arrived = time.monotonic()
-        permit = await unless(self._permit(Deadline.after(self._limits.batch.patience)), self._house.drain.cut_off())
+        permit = await self._admitted()
         visit = Visit(self._house, request_id, self._tenant, arrived, permit)
         try:
             episode = Episode(visit, await self._call(line, visit))
@@ -171,14 +171,26 @@ class _Batch:
         if isinstance(call, bodies.Call):
             return call
         addressed = call
-        data = await self._house.fetcher.fetch(addressed.url, Deadline(visit.arrived + limits.deadline))
+        data = await self._house.fetcher.fetch(addressed.url, visit.granted(addressed.options))
         return await offload(lambda: addressed.with_picture(data, limits))
 
-    async def _permit(self, patience: Deadline) -> Permit:
-        """A permit; a full gate is tried again, since nobody but us can come back later."""
+    async def _admitted(self) -> Permit:
+        """A permit. One that is granted in the very step in which the wait for it is cancelled is given back."""
+        granted: list[Permit] = []
+        patience = Deadline.after(self._limits.batch.patience)
+        try:
+            return await unless(self._permit(patience, granted), self._house.drain.cut_off())
+        except BaseException:
+            for permit in granted:
+                permit.release()
+            raise
+
+    async def _permit(self, patience: Deadline, granted: list[Permit]) -> Permit:
+        """A permit, put into `granted`; a full gate is tried again, since nobody but us can come back later."""
         while True:
             try:
-                return await self._house.gate.enter(self._tenant)
+                granted.append(await self._house.gate.enter(self._tenant))
+                return granted[-1]
             except Overloaded as refusal:
                 pause = refusal.retry_after or 1.0
                 if pause >= patience.remaining():
@@ -208,10 +220,9 @@ class _RowStream(Response):
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        settings = scope["app"].state.house.service.settings.server
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await unless(self._send_all(_patient(send, settings.send_timeout)), hung_up(receive))
+            await unless(self._send_all(send), hung_up(receive))  # the door hangs up on who takes nothing
         except ClientGone:
             return  # what still ran was counted as cancelled
         finally:
@@ -222,16 +233,3 @@ class _RowStream(Response):
             async for row in rows:
                 await send({"type": "http.response.body", "body": row, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _patient(send: Send, seconds: float) -> Send:
-    """`send`, up to `seconds` a message. Raises ClientGone for a reader who takes nothing any more."""
-
-    async def sending(message: Message) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await send(message)
-        except TimeoutError as error:
-            raise ClientGone from error
-
-    return sending

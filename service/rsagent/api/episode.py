@@ -17,7 +17,6 @@ from rsagent.api.problems import CANCELLED, problem_of
 from rsagent.api.requests import Include
 from rsagent.api.stream import frame
 from rsagent.api.waiting import unless
-from rsagent.deadline import Deadline
 from rsagent.errors import RSAgentError
 from rsagent.policy.protocol import ImagePart, Sampling
 
@@ -42,7 +41,7 @@ class Episode:
         self._narrator = telling.Narrator(self._setting)
         self._seen: dict[int, ImagePart] = {}
         self._told = 0
-        visit.until = Deadline(visit.arrived + self._deadline_ms / 1000)
+        visit.until = visit.granted(options)
 
     async def answer(self) -> bytes:
         """The answer as JSON. Raises the error that the episode ended with, if it did."""

@@ -100,7 +100,7 @@ class Fetcher:
         self._transport = transport
 
     async def fetch(self, url: str, deadline: Deadline) -> bytes:
-        """The bytes at `url`. Raises BadImageUrl and TooLarge."""
+        """The bytes at `url`. Raises BadImageUrl, TooLarge, and DeadlineExceeded where the request's time ended it."""
         if not self._settings.enabled:
             raise BadImageUrl("addresses are not fetched: send the picture itself, base64")
         try:
@@ -108,6 +108,7 @@ class Fetcher:
                 return await self._fetch(url)
         except (_Turned, TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             log.info("a picture was not fetched: %r", error)
+            deadline.check()
             raise BadImageUrl(REFUSAL) from error
 
     async def _fetch(self, url: str) -> bytes:

@@ -14,6 +14,7 @@ from rsagent.api.gate import Gate, Permit
 from rsagent.api.keys import Keyring, Tenant
 from rsagent.api.ledger import Ledger
 from rsagent.api.problems import CANCELLED
+from rsagent.api.requests import Options
 from rsagent.api.waiting import Drain
 from rsagent.deadline import Deadline
 from rsagent.service import Service
@@ -73,6 +74,13 @@ class Visit:
     @property
     def queue_ms(self) -> float:
         return self.permit.waited * 1000
+
+    def granted(self, options: Options) -> Deadline:
+        """When a request with these options must be answered."""
+        seconds = self.house.service.settings.limits.deadline
+        if options.deadline_ms is not None:
+            seconds = options.deadline_ms / 1000
+        return Deadline(self.arrived + seconds)
 
     def hand_over(self) -> None:
         """Leave the permit to somebody who gives it back."""

@@ -31,6 +31,8 @@ class Recording:
     failure: Exception | None = None
     outcome: str = "internal"
     listeners: int = 0
+    timer: asyncio.TimerHandle | None = None
+    """What ends it: while it runs, for want of listeners; later, since it was kept long enough."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -71,6 +73,17 @@ class Recording:
             raise self.failure
         assert self.document is not None
         return self.document
+
+    def wait(self, seconds: float, then: Callable[..., None], *args: object) -> None:
+        """Have `then` called after so many seconds, in place of what was waited for before."""
+        self.stop_waiting()
+        self.timer = asyncio.get_running_loop().call_later(seconds, then, *args)
+
+    def stop_waiting(self) -> None:
+        """Wait for nothing. A timer that is left would keep the recording in memory until its time."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def _announce(self) -> None:
         self._news.set()
@@ -113,13 +126,14 @@ class Ledger:
     def listening(self, name: Name, recording: Recording) -> Iterator[None]:
         """Somebody hears `recording`; when the last one leaves, it has `orphan` seconds to find another."""
         recording.listeners += 1
+        if not recording.over:
+            recording.stop_waiting()
         try:
             yield
         finally:
             recording.listeners -= 1
             if not recording.listeners and not recording.over:
-                loop = asyncio.get_running_loop()
-                loop.call_later(self._settings.orphan, self._give_up, name, recording)
+                recording.wait(self._settings.orphan, self._give_up, name)
 
     async def close(self) -> None:
         """End what still runs."""
@@ -142,7 +156,7 @@ class Ledger:
 
     def _keep(self, name: Name, recording: Recording) -> None:
         self._recordings.move_to_end(name)
-        asyncio.get_running_loop().call_later(self._settings.keep, self._forget, name, recording)
+        recording.wait(self._settings.keep, self._forget, name, recording)
         finished = {known: each for known, each in self._recordings.items() if each.over}
         held = sum(each.size for each in finished.values())
         for oldest, each in finished.items():
@@ -152,10 +166,9 @@ class Ledger:
             self._forget(oldest, each)
 
     def _forget(self, name: Name, recording: Recording) -> None:
+        recording.stop_waiting()
         if self._recordings.get(name) is recording:
             del self._recordings[name]
 
-    def _give_up(self, name: Name, recording: Recording) -> None:
-        task = self._tasks.get(name)
-        if task is not None and self._recordings.get(name) is recording and not recording.listeners:
-            task.cancel()
+    def _give_up(self, name: Name) -> None:
+        self._tasks[name].cancel()

@@ -29,6 +29,21 @@ def protocol(header_timeout: float, send_timeout: float) -> type[asyncio.Protoco
     return Protocol
 
 
+class Counted:
+    """A transport that knows how many bytes were `written` to it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.written = 0
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """See the module."""
 
@@ -36,16 +51,20 @@ class BoundedProtocol(HttpToolsProtocol):
     tail_patience: float = 30.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._counted = Counted(transport)
+        super().connection_made(self._counted)  # type: ignore[arg-type]
         self._gone = asyncio.Event()
         self._in_head = self._in_message = False
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._tail: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
         self._stop_timer()
+        if self._tail is not None:
+            self._tail.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -74,16 +93,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if unsent := self.transport.get_write_buffer_size():
-            self.loop.call_later(self.tail_patience, self._check_tail, unsent)
+        if self._tail is None:
+            self._watch_tail()
 
-    def _check_tail(self, unsent: int) -> None:
-        """The answer is written, but not taken yet: go on as long as the client takes some of it."""
-        left = self.transport.get_write_buffer_size()
-        if left and left > unsent - LEAST:
+    def _watch_tail(self) -> None:
+        """An answer is written, but not taken yet: go on as long as the client takes some of it."""
+        unsent = self.transport.get_write_buffer_size()
+        due = self._counted.written - unsent + min(unsent, LEAST)
+        self._tail = self.loop.call_later(self.tail_patience, self._check_tail, due) if unsent else None
+
+    def _check_tail(self, due: int) -> None:
+        """By now so many bytes must have been taken of all that was ever written: later answers may be under way."""
+        if self._counted.written - self.transport.get_write_buffer_size() < due:
             self.transport.abort()
-        elif left:
-            self.loop.call_later(self.tail_patience, self._check_tail, left)
+        else:
+            self._watch_tail()
 
     def _is_idle(self) -> bool:
         return not self._in_message and (self.cycle is None or self.cycle.response_complete)

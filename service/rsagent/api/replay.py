@@ -39,7 +39,7 @@ def key_of(headers: Headers) -> str | None:
 async def respond(request: Request, visit: Visit, episode: Episode, key: str, *, stream: bool) -> Response:
     """Perform `episode` if it is the first of its key, and answer with what was recorded.
 
-    Raises Conflict if the key stands for another request, and what the episode failed with.
+    Raises Conflict if the key stands for another request.
     """
     house, after = visit.house, _last_event(request.headers)
     fingerprint = await house.service.offload(episode.fingerprint)
@@ -52,10 +52,23 @@ async def respond(request: Request, visit: Visit, episode: Episode, key: str, *,
     told = {} if is_new else {REPLAYED: "true"}
     if stream:
         return Replay(visit, name, recording, 0 if is_new else after, told)
-    with house.ledger.listening(name, recording):
-        body = await unless(recording.ended(), hung_up(request.receive))
-    visit.outcome = recording.outcome
-    return Response(body, media_type=JSON, headers=told)
+    return Ending(visit, name, recording, told)
+
+
+class Ending(Response):
+    """Answers with a recording's document once there is one. It waits as a response, when the request's picture is out
+    of memory: any number may listen, and only who performs needs the picture."""
+
+    def __init__(self, visit: Visit, name: Name, recording: Recording, headers: dict[str, str]) -> None:
+        super().__init__(media_type=JSON, headers=headers)
+        self._visit, self._name, self._recording, self._told = visit, name, recording, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises what the recording failed with, and ClientGone."""
+        with self._visit.house.ledger.listening(self._name, self._recording):
+            body = await unless(self._recording.ended(), hung_up(receive))
+        self._visit.outcome = self._recording.outcome
+        await Response(body, media_type=JSON, headers=self._told)(scope, receive, send)
 
 
 class Replay(Response):

@@ -9,7 +9,6 @@ from rsagent.api.episode import Episode
 from rsagent.api.house import Visit, VisitDependency
 from rsagent.api.stream import EventStream
 from rsagent.api.waiting import hung_up, unless
-from rsagent.deadline import Deadline
 from rsagent.errors import BadQuery
 
 router = APIRouter()
@@ -48,7 +47,7 @@ async def _read(request: Request, visit: Visit) -> bodies.Call:
     call = await service.offload(lambda: bodies.parse(content_type, body, limits))
     if isinstance(call, bodies.Call):
         return call
-    addressed, deadline = call, Deadline(visit.arrived + limits.deadline)
+    addressed, deadline = call, visit.granted(call.options)
     data = await unless(visit.house.fetcher.fetch(addressed.url, deadline), hung_up(request.receive))
     return await service.offload(lambda: addressed.with_picture(data, limits))
 

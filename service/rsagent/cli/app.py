@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from rsagent.allocator import keep_memory
 from rsagent.cli import eval_options
@@ -183,7 +184,7 @@ def settings() -> None:
 
     console = Console()
     for variable, value, meaning in rows(root.load()):
-        console.print(f"[bold]{variable}[/]={value} [dim]{meaning}[/]", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{variable}[/]={escape(value)} [dim]{escape(meaning)}[/]", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -209,5 +210,5 @@ def main(command: Callable[[], object] | None = None) -> None:
     try:
         (command or app)()
     except RSAgentError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

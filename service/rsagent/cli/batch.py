@@ -46,6 +46,12 @@ def options_of(turns: int | None, deadline: float | None, seed: int | None) -> O
     return segment_options(turns, deadline, pictures=False, seed=seed).model_copy(update={"include": ()})
 
 
+def decisive(options: Options) -> dict[str, Any]:
+    """The options that decide an answer, where they were given. A deadline only decides whether there is one: what
+    failed for want of time may be asked again with more."""
+    return options.model_dump(mode="json", include={"max_turns", "seed"}, exclude_none=True)
+
+
 async def batch(plan: Plan, options: Options) -> int:
     """Ask what has no answer yet; how many rows are errors in the end.
 
@@ -54,7 +60,7 @@ async def batch(plan: Plan, options: Options) -> int:
     """
     console = Console(stderr=True)
     items = manifest.read(plan.manifest)
-    with Rows.open(plan.output) as rows:
+    with Rows.open(plan.output, decisive(options)) as rows:
         waiting = rows.missing(items, plan.again)
         done = len(items) - len(waiting)
         if done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ class Place:
     offset: int
     image: str
     query: str
+    asked: Mapping[str, Any]
     failed: bool
 
 
@@ -29,17 +30,19 @@ class Rows:
     """The open file. Use as a context manager."""
 
     lines: Lines
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What of the requests' options decides their answers, as it stands in every row of them."""
     places: dict[str, Place] = field(default_factory=dict)
     failed: int = 0
     """Ids whose last row is an error."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, asked: Mapping[str, Any] | None = None) -> Self:
         """The file with what earlier runs left in it, locked against others.
 
         Raises RSAgentError where it cannot be opened, is no file of answers, or another run writes to it.
         """
-        rows = cls(Lines.open(path))
+        rows = cls(Lines.open(path), asked or {})
         try:
             for offset, line in rows.lines.whole():
                 rows._note(rows._parse(line, offset), offset)
@@ -59,7 +62,7 @@ class Rows:
     def missing(self, items: Sequence[Item], again: bool) -> list[Item]:
         """What is still to be asked; with `again`, errors are.
 
-        Raises RSAgentError where a row answers something else than the item of its id asks.
+        Raises RSAgentError where a row answers something else than the item of its id asks, or was asked otherwise.
         """
         waiting = []
         for item in items:
@@ -71,11 +74,17 @@ class Rows:
                 )
             if place is None or (again and place.failed):
                 waiting.append(item)
+            elif place.asked != self.asked:
+                raise RSAgentError(
+                    f"{self.lines.path} was asked with {_told(place.asked)}, not with {_told(self.asked)}: give the"
+                    " same options, or choose another output"
+                )
         return waiting
 
     def add(self, item: Item, told: dict[str, Any]) -> None:
         """Append a row: the item and what came of it."""
-        row = {"id": item.id, "image": item.image, "query": item.query, **told}
+        asked = {"asked": self.asked} if self.asked else {}
+        row = {"id": item.id, "image": item.image, "query": item.query, **asked, **told}
         line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         self._note(row, self.lines.append(line))
 
@@ -87,7 +96,7 @@ class Rows:
     def _note(self, row: dict[str, Any], offset: int) -> None:
         before, failed = self.places.get(row["id"]), "error" in row
         self.failed += failed - (before is not None and before.failed)
-        self.places[row["id"]] = Place(offset, row["image"], row["query"], failed)
+        self.places[row["id"]] = Place(offset, row["image"], row["query"], row.get("asked", {}), failed)
 
     def _parse(self, line: bytes, offset: int) -> dict[str, Any]:
         try:
@@ -99,11 +108,26 @@ class Rows:
         raise RSAgentError(f"{self.lines.path} is no file of answers (at byte {offset}): choose another output")
 
 
+def _told(asked: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asked.items()) or "the service's own options"
+
+
 def write_coco(rows: Rows, items: Sequence[Item], path: Path) -> int:
     """Write every mask as COCO's results format spells it; how many there are. The file appears whole or not at all.
 
-    A box is [x, y, width, height] there, and `segmentation` the compressed run lengths.
+    A box is [x, y, width, height] there, and `segmentation` the compressed run lengths. Raises RSAgentError where the
+    file cannot be written.
     """
+    try:
+        return _write_coco(rows, items, path)
+    except OSError as error:
+        raise RSAgentError(
+            f"cannot write {path}: {error.strerror or error}; the answers are kept, and the same command"
+            " with another --coco writes them"
+        ) from error
+
+
+def _write_coco(rows: Rows, items: Sequence[Item], path: Path) -> int:
     part = path.with_name(path.name + ".part")
     count = 0
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -61,7 +61,9 @@ class Choice:
 
 
 def load(choice: Choice) -> list[Sample]:
-    """The samples. Raises BadQuery for a choice that is none, DatasetError for files that are missing or broken."""
+    """The samples. Raises BadQuery for a choice that is none or that says nothing about the data set, DatasetError for
+    files that are missing or broken."""
+    _check(choice)
     if choice.dataset == "collages":  # whose kinds are made, not picked
         return subset(_collages(choice), limit=choice.limit)
     return subset(LOADERS[_among("the data set", choice.dataset, tuple(LOADERS))](choice), choice.kinds, choice.limit)
@@ -104,6 +106,31 @@ LOADERS: dict[str, Callable[[Choice], list[Sample]]] = {
     "grefcoco": lambda one: grefcoco(one.place, one.split or "val", one.images),
     "coco": lambda one: coco(one.place, one.images, absent=one.absent),
 }
+
+
+EVERY = frozenset({"dataset", "kinds", "limit"})
+TAKES: dict[str, frozenset[str]] = {
+    "collages": frozenset({"split", "made"}),
+    "reasonseg": frozenset({"path", "split", "ignore", "texts"}),
+    **dict.fromkeys(("refcoco", "refcoco+", "refcocog"), frozenset({"path", "split", "by", "images"})),
+    "grefcoco": frozenset({"path", "split", "images"}),
+    "coco": frozenset({"path", "images", "absent"}),
+}
+"""What of a choice each data set goes by."""
+
+
+def _check(choice: Choice) -> None:
+    """Raise BadQuery where something was chosen that the data set knows nothing of: who gave it means something."""
+    takes = EVERY | TAKES[_among("the data set", choice.dataset, tuple(TAKES))]
+    usual = Choice(choice.dataset)
+    given = [one.name for one in fields(Choice) if getattr(choice, one.name) != getattr(usual, one.name)]
+    strange = [name for name in given if name not in takes]
+    if "made" in strange:
+        strange.remove("made")
+        strange += [one.name for one in fields(Made) if getattr(choice.made, one.name) != getattr(usual.made, one.name)]
+    if strange:
+        named = ", ".join("the folder" if name == "path" else f"--{name}" for name in strange)
+        raise BadQuery(f"{named}: says nothing about {choice.dataset}; leave it out")
 
 
 def _among(name: str, value: str, known: tuple[T, ...]) -> T:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 from rich.console import Console
 
 from rsagent import imaging, settings
@@ -15,7 +17,7 @@ from rsagent.api.requests import Include, Options
 from rsagent.cli.inprocess import serving
 from rsagent.cli.show import Drawing
 from rsagent.client import Answer, AsyncClient
-from rsagent.errors import NotConfigured, RSAgentError
+from rsagent.errors import BadQuery, NotConfigured, RSAgentError
 
 
 async def segment(
@@ -52,11 +54,14 @@ async def own_service(stack: AsyncExitStack, console: Console) -> str:
 def read_key(file: Path | None) -> str | None:
     """The API key in a file, where one is given: on a command line, other users of the machine would see it.
 
-    Raises NotConfigured where the file holds none.
+    Raises NotConfigured where the file holds none, or cannot be read.
     """
     if file is None:
         return None
-    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        key = file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise NotConfigured(f"cannot read the API key in {file}: {error.strerror or error}") from error
     if not key or not key.isprintable() or " " in key:
         raise NotConfigured(f"{file} holds no API key: one line, nothing else")
     return key
@@ -78,7 +83,7 @@ def write_overlay(picture: bytes, answer: Answer, out: Path) -> None:
 
 def check_writable(out: Path) -> None:
     """Raise RSAgentError where no picture can have that name: said before the request, not after it."""
-    if out.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:  # some are only ever read
         raise RSAgentError(f"cannot write {out}: name a .png or .jpg file")
 
 
@@ -88,7 +93,14 @@ def write_json(answer: Answer) -> None:
 
 
 def options_of(turns: int | None, deadline: float | None, pictures: bool, seed: int | None) -> Options:
-    """The request's options from the command line's."""
+    """The request's options from the command line's. Raises BadQuery for numbers that no service takes."""
     include = (Include.TURNS, Include.THOUGHTS, *((Include.OVERLAYS,) if pictures else ()))
+    if deadline is not None and not math.isfinite(deadline):
+        raise BadQuery("--deadline: a number of seconds")
     deadline_ms = None if deadline is None else round(deadline * 1000)
-    return Options.model_validate({"max_turns": turns, "deadline_ms": deadline_ms, "include": include, "seed": seed})
+    given = {"max_turns": turns, "deadline_ms": deadline_ms, "include": include, "seed": seed}
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        told = error.errors()[0]
+        raise BadQuery(f"{told['loc'][0]}: {told['msg']}") from error

@@ -29,7 +29,7 @@ def traces(draw: st.DrawFn) -> Trace:
         tuple(ious),
         final=draw(shares) if ious and stop is not StopReason.NO_TARGET else 0.0,
         malformed=spoiled,
-        thoughtless=draw(st.integers(0, turns)),
+        thoughtless=draw(st.integers(0, turns - spoiled)),
         repeated=draw(st.integers(0, turns - spoiled)),
         redundant=draw(st.integers(0, max(0, len(ious) - 1))),
         clicks=tuple(draw(st.lists(clicks, max_size=6))),

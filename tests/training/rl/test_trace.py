@@ -39,8 +39,10 @@ def test_masks_are_scored_in_order_and_the_submitted_one_last() -> None:
 
 def test_repeated_redundant_malformed_and_thoughtless_turns_are_counted() -> None:
     again = Segment((0.0, 0.0, 48.0, 63.5))
-    found = traced(left_half(), Segment(LEFT), again, Segment(LEFT), "no call at all", "<think></think>nothing")
-    assert (found.repeated, found.redundant, found.malformed, found.thoughtless) == (1, 1, 2, 1)
+    silent = '<tool_call>{"name": "segment", "arguments": {"bbox_2d": [500, 0, 999, 999]}}</tool_call>'
+    bad = ("no call at all", "<think></think>nothing")
+    found = traced(left_half(), Segment(LEFT), again, Segment(LEFT), silent, *bad)
+    assert (found.repeated, found.redundant, found.malformed, found.thoughtless) == (1, 1, 2, 1), "each turn once"
 
 
 def test_clicks_are_judged_against_the_mask_they_refine() -> None:

@@ -73,3 +73,27 @@ def test_a_folder_that_is_none_says_what_is_missing(tmp_path: Path) -> None:
 )
 def test_a_thought_calls_a_thing_by_a_short_name(query: str, name: str) -> None:
     assert plain_name(query) == name
+
+
+def test_pictures_whose_names_look_alike_stay_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for number, stem in enumerate(("table-apple", "table-cup", "img-a1", "img-a2", "odd#1")):
+        cv2.imwrite(str(folder / f"{stem}.jpg"), np.full((100 + number, 120, 3), 90, np.uint8))
+        shape = {"label": "target", "points": [[10, 10], [60, 10], [60, 60], [10, 60]]}
+        fields = {"text": [f"the {stem}"], "is_sentence": False, "shapes": [shape]}
+        (folder / f"{stem}.json").write_text(json.dumps(fields), encoding="utf-8")
+    occasions = OwnSource("reasonseg", tmp_path).shard(0)
+    assert {one.name for one in occasions} == {"table-apple", "table-cup", "img-a1", "img-a2", "odd#1"}
+    assert all(len(one.requests) == 1 for one in occasions)
+
+
+def test_sentences_of_annotations_are_about_one_picture(coco: Path) -> None:
+    told = json.loads(coco.read_text(encoding="utf-8"))
+    for one in told["annotations"]:
+        one["text"] = f"number {one['id']}"
+    coco.write_text(json.dumps(told), encoding="utf-8")
+    first, second = OwnSource("coco", coco, absent=0).shard(0)
+    assert [request.text for request in first.requests] == ["number 1", "number 2", "number 3"]
+    assert len(first.scene.objects) == 3, "what one means is what another may be taken for"
+    assert [request.text for request in second.requests] == ["number 4"]

@@ -89,3 +89,23 @@ def test_the_files_are_written_and_hold_together(tmp_path: Path) -> None:
 def test_an_empty_folder_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(TrajectoriesMissing, match="synthesis make"):
         shards_of(tmp_path)
+
+
+@dataclass(frozen=True)
+class Sparse(Few):
+    """Every other shard of it allows no request, or none does."""
+
+    never: bool = False
+
+    def shard(self, number: int) -> Sequence[Occasion]:
+        empty = self.never or number % 2 == 0
+        return [Occasion("empty", scene(), ())] if empty else super().shard(number)
+
+
+def test_a_shard_of_which_nothing_passes_is_not_the_end(tmp_path: Path) -> None:
+    assert run(Workshop(Sparse(shards=9), tmp_path), 6)[-1] >= 6
+
+
+def test_a_source_that_never_has_anything_is_said_to(tmp_path: Path) -> None:
+    with pytest.raises(TrajectoriesMissing, match="of 64 shards nothing passed"):
+        run(Workshop(Sparse(never=True), tmp_path), 6)

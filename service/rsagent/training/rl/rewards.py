@@ -23,7 +23,7 @@ def form(trace: Trace) -> float:
     """Share of turns that are a thought and a valid call: 0..1 (Seg-Zero's two format rewards, as a share)."""
     if not trace.turns:
         return 0.0
-    return 1.0 - min(trace.turns, trace.malformed + trace.thoughtless) / trace.turns
+    return 1.0 - (trace.malformed + trace.thoughtless) / trace.turns
 
 
 def iou(trace: Trace) -> float:

@@ -34,8 +34,8 @@ class Click:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """An episode's figures. `ious` are those of the masks shown, in order, `final` that of what was submitted; an
-    absent target has none, and 0. `thoughtless`, `malformed`, `repeated` count turns, `redundant` masks shown before.
-    """
+    absent target has none, and 0. `malformed`, `thoughtless` (of those that are valid), `repeated` count turns,
+    `redundant` masks shown before."""
 
     absent: bool
     stop: StopReason
@@ -69,7 +69,7 @@ def trace(result: EpisodeResult, truth: Mask) -> Trace:
         ious,
         final=0.0 if absent else overlap(result.union, truth).iou,
         malformed=sum(isinstance(turn.action, Malformed) for turn in state.turns),
-        thoughtless=sum(not turn.thought for turn in state.turns),
+        thoughtless=sum(not turn.thought and not isinstance(turn.action, Malformed) for turn in state.turns),
         repeated=sum(turn.repeated for turn in state.turns),
         redundant=_redundant(state),
         clicks=tuple(click for turn in state.turns for click in _clicks(state, turn, truth)),

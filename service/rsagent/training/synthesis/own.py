@@ -62,8 +62,14 @@ def _grouped(source: OwnSource) -> dict[str, list[Sample]]:
         samples = reasonseg(source.path, source.split, texts="all")
     grouped: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        grouped[sample.id.split("-c")[0].split("-a")[0].split("#")[0]].append(sample)
+        grouped[_picture_of(source.form, sample.id)].append(sample)
     return dict(grouped)
+
+
+def _picture_of(form: Form, sample: str) -> str:
+    """Which picture a sample's id is about, as the loaders spell it: COCO's number before all else, ReasonSeg's file
+    name before the number of the sentence."""
+    return sample.split("-", 1)[0] if form == "coco" else sample.rsplit("#", 1)[0]
 
 
 def _occasion(source: OwnSource, name: str, samples: Sequence[Sample]) -> Occasion:

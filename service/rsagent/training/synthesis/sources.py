@@ -74,7 +74,7 @@ class WorldSource:
     def shard(self, number: int) -> Sequence[Occasion]:
         """See `Source`. Raises MaterialMissing without the world's Debian packages."""
         first = (self.seed * 100_003 + number) * SCENES
-        return [occasion for at in range(first, first + SCENES) if (occasion := self._occasion(at)).requests]
+        return [self._occasion(at) for at in range(first, first + SCENES)]
 
     def _occasion(self, number: int) -> Occasion:
         world, chance = _world(self.split), random.Random(f"occasion:{number}")

@@ -144,16 +144,21 @@ def workers_of(count: int) -> Executor:
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _quietly, (1,))
 
 
+BARREN = 64
+"""Shards in a row of which nothing passes before it is said that nothing will."""
+
+
 def perform(workshop: Workshop, count: int, workers: Executor, ahead: int, told: Callable[[int], None]) -> int:
     """Play shards until enough for `count` have passed or the source is at its end; how many have.
 
     `told` hears after each shard how many have passed so far, at first of those that were there already. Shards are
-    taken in order, `ahead` at a time, so that the first ones are the same whatever the number of workers.
+    taken in order, `ahead` at a time, so that the first ones are the same whatever the number of workers. Raises
+    TrajectoriesMissing where nothing passes any more.
     """
     done, wanted = workshop.done(), enough(count)
     told(sum(done.values()))
     numbers = (number for number in count_up() if number not in done)
-    ended, running = sum(done.values()) >= wanted, dict[Future[int], int]()
+    ended, running, barren = sum(done.values()) >= wanted, dict[Future[int], int](), 0
     with workers:
         while running or not ended:
             if not ended:
@@ -164,6 +169,12 @@ def perform(workshop: Workshop, count: int, workers: Executor, ahead: int, told:
                 if passed >= 0:
                     done[number] = passed
                 told(sum(done.values()))
+                barren = 0 if passed else barren + 1
+                if barren == BARREN:
+                    raise TrajectoriesMissing(
+                        f"of {BARREN} shards nothing passed: no scene allows what is asked for, or it is out of reach;"
+                        " give other --kinds or --situations, or a lower bar"
+                    )
                 ended = ended or passed < 0 or sum(done.values()) >= wanted
     return sum(done.values())
 
