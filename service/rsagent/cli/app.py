@@ -110,7 +110,8 @@ def batch(
 
     A line of the manifest is {"image": "path", "query": "words"}; "id" (default: the line's number), and "image_id"
     and "category_id" for COCO results, may be added. Paths are relative to the manifest. Answers come in the order in
-    which they are ready, errors as rows among them. Stopped or killed, the same command goes on where it was.
+    which they are ready, errors as rows among them. Stopped or killed, the same command goes on where it was; what was
+    given of --turns and --seed stands in each row (`asked`), and answers of others are not mixed with them.
 
     Ends with 0 when every row has an answer, with 1 when some have an error.
     """
