@@ -154,6 +154,7 @@ async def test_who_only_listens_holds_no_picture(monkeypatch: pytest.MonkeyPatch
 
     def noted(*given: Any) -> Any:
         found = parse(*given)
+        assert isinstance(found, bodies.Call)
         decoded.append(weakref.ref(found.image))
         return found
 
