@@ -212,6 +212,44 @@ async def test_a_picture_of_ones_own_by_choice_drop_and_paste(browser: Browser) 
         await visit.until("document.querySelector('#problem').textContent.includes('cannot open')")
 
 
+async def test_a_question_is_about_the_picture_that_was_chosen_last(browser: Browser) -> None:
+    async with visiting(browser) as visit:
+        await visit.page.evaluate(HOLD_BACK)
+        await visit.page.set_input_files("#file", {"name": "mine.png", "mimeType": "image/png", "buffer": PNG})
+        await visit.page.fill("#query", "the red")
+        await visit.page.press("#query", "Enter")
+        await visit.until("document.querySelector('#status').textContent.includes('Opening')")
+        assert await visit.page.evaluate("sent.length") == 0
+        await visit.page.evaluate("letGo.splice(0).forEach(go => go())")
+        await visit.until("sent.length === 1")
+        await visit.over()
+        assert await visit.page.evaluate("[document.images.picture.naturalWidth, pictures.at(-1)]") == [60, len(PNG)]
+        assert (await visit.titles())[-1] == "Submits the mask"
+
+
+async def test_of_two_pictures_the_one_chosen_last_is_shown_whichever_is_ready_first(browser: Browser) -> None:
+    async with visiting(browser) as visit:
+        await visit.page.evaluate(HOLD_BACK)
+        await visit.page.set_input_files("#file", {"name": "mine.png", "mimeType": "image/png", "buffer": PNG})
+        picture = io.BytesIO()
+        Image.new("RGB", (61, 20), "red").save(picture, "PNG")
+        await visit.page.evaluate(HAND_OVER, ["drop", list(picture.getvalue())])
+        await visit.until("letGo.length === 2")
+        await visit.page.evaluate("letGo[1]()")
+        await visit.until("document.images.picture.naturalWidth === 61")
+        await visit.page.evaluate("letGo[0]()")
+        await visit.ask("the red")
+        assert await visit.page.evaluate("document.images.picture.naturalWidth") == 61
+
+
+HOLD_BACK = """() => {
+  const plain = Image.prototype.decode;
+  window.letGo = [];
+  Image.prototype.decode = function () { return new Promise(go => letGo.push(go)).then(() => plain.call(this)); };
+}"""
+"""Pictures are ready when the test says so."""
+
+
 HAND_OVER = """([kind, bytes]) => {
   const carried = new DataTransfer();
   carried.items.add(new File([new Uint8Array(bytes)], "carried.png", {type: "image/png"}));

@@ -20,12 +20,16 @@ PATIENCE = 240_000
 OVERHEAR = """
   const plain = fetch;
   window.sent = [];
+  window.pictures = [];
   window.fetch = (address, wish) => {
-    if (wish?.body) sent.push(wish.body.get("options"));
+    if (wish?.body) {
+      sent.push(wish.body.get("options"));
+      pictures.push(wish.body.get("image").size);
+    }
     return plain(address, wish);
   };
 """
-"""Keeps the options of every request."""
+"""Keeps the options of every request, and how many bytes its picture has."""
 
 
 @dataclass

@@ -54,7 +54,7 @@ VARIANTS: dict[str, Object] = {
         "policy": {"enabled": False, "urls": ["http://vllm.models:8000/v1"]},
         "segmenter": {"enabled": False, "address": "ray-head.ray:6379"},
         "secrets": {"existing": "mine"},
-        "networkPolicy": {"enabled": False},
+        "networkPolicy": {"rayFrom": [{"namespaceSelector": {"matchLabels": {"team": "ray"}}}]},
         "monitoring": {"serviceMonitor": True},
     },
     "a fixed pool": {"segmenter": {"workers": {"min": 2, "max": 2}, "egress": True}},

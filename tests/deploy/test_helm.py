@@ -247,9 +247,6 @@ def test_engines_are_reached_by_the_gateway_only() -> None:
 def test_every_pod_has_its_network_policy(name: str) -> None:
     objects = chart.variant(name)
     selectors = [item["spec"]["podSelector"]["matchLabels"] for item in chart.kinds(objects, "NetworkPolicy")]
-    if name == "engines of yours":
-        assert not selectors
-        return
     for pod in chart.pods(objects).values():
         assert any(selector.items() <= pod["metadata"]["labels"].items() for selector in selectors)
 
@@ -326,7 +323,8 @@ def test_rules_and_dashboards_are_the_shipped_ones() -> None:
         ({"policy": {"gpuMemory": 2}}, "gpuMemory"),
         ({"policy": {"enabled": False}}, "policy.urls"),
         ({"policy": {"enabled": False, "urls": ["http://x:8000"]}}, "urls"),
-        ({"segmenter": {"enabled": False}}, "segmenter.address"),
+        ({"segmenter": {"enabled": False}, "networkPolicy": {"rayFrom": [{"podSelector": {}}]}}, "segmenter.address"),
+        ({"segmenter": {"enabled": False, "address": "ray:6379"}}, "networkPolicy.rayFrom"),
         ({"segmenter": {"args": {"varient": "vit_b"}}}, "varient"),
     ],
 )
@@ -335,8 +333,20 @@ def test_a_wrong_value_is_refused_by_name(values: Object, word: str) -> None:
         chart.render(values)
 
 
-def test_a_changed_setting_restarts_the_gateway() -> None:
-    before, after = (chart.render({"gateway": {"config": {"limits": {"turns": turns}}}}) for turns in (4, 5))
+LINES = ["alice " + "0" * 64, "mallory " + "1" * 64]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"config": {"limits": {"turns": 4}}}, {"config": {"limits": {"turns": 5}}}),
+        ({"keys": {"lines": LINES}}, {"keys": {"lines": LINES[:1]}}),
+    ],
+)
+def test_what_is_read_at_the_start_restarts_the_gateway_when_it_changes(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    before, after = (chart.render({"gateway": values}) for values in (one, other))
     stamps = [
         chart.one(tuple(objects), "Deployment", "-gateway")["spec"]["template"]["metadata"]["annotations"]
         for objects in (before, after)

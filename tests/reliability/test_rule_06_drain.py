@@ -85,7 +85,7 @@ async def test_what_runs_too_long_ends_with_a_typed_error_and_the_process_within
         assert (ready.status_code, ready.json()["status"]) == (503, "draining")
         assert (refused.status_code, refused.json()["code"]) == (503, "shutting_down")
         answers = await asyncio.gather(*running)
-        assert await asyncio.wait_for(process.wait(), 15) in (0, -signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
         assert time.monotonic() - started < 10
     streams, documents = answers[:8], answers[8:]
     assert {(last_event(answer).name, last_event(answer).data["code"]) for answer in streams} == {
@@ -99,7 +99,7 @@ async def test_what_ends_within_the_grace_is_answered() -> None:
         running = await load(client)
         process.send_signal(signal.SIGTERM)
         answers = await asyncio.gather(*running)
-        assert await asyncio.wait_for(process.wait(), 15) in (0, -signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
     assert {last_event(answer).name for answer in answers[:8]} == {"final"}
     assert {answer.json()["status"] for answer in answers[8:]} == {"segmented"}
 
@@ -109,7 +109,7 @@ async def test_an_idle_service_stays_a_while_to_say_that_it_goes() -> None:
         process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
         assert (await client.get("/readyz")).json()["status"] == "draining"
-        assert await asyncio.wait_for(process.wait(), 15) in (0, -signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
 async def test_a_second_signal_ends_at_once() -> None:

@@ -8,9 +8,10 @@ A second signal ends at once.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 import uvicorn
@@ -61,6 +62,16 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self._announce is not None and self.started:
             self._announce(self.url)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, which in the end raises again what it captured. SIGTERM has been obeyed by then; raised again,
+        it would kill the process before the service is closed, its engines have ended and the last spans are sent."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals = [sig for sig in self._captured_signals if sig != signal.SIGTERM]
 
     @property
     def url(self) -> str:

@@ -14,8 +14,12 @@ from rsagent.errors import ContextOverflow, DeadlineExceeded, Overloaded, Policy
 
 log = logging.getLogger(__name__)
 
-_OVERFLOW = re.compile(r"context.length|context.window|max_model_len|maximum model length|too many tokens", re.I)
-"""How servers say that a prompt has more tokens than they take (vLLM, llama.cpp, OpenAI)."""
+_OVERFLOW = re.compile(
+    r"context.length|context.window|max_model_len|maximum model length|too many tokens"
+    r"|at most \d+ \w+\(s\) may be provided",
+    re.I,
+)
+"""How servers say that a prompt has more tokens, or more pictures, than they take (vLLM, llama.cpp, OpenAI)."""
 
 
 class ServerDown(PolicyError):

@@ -13,19 +13,34 @@ const make = (tag, props = {}, ...children) => { const made = Object.assign(docu
  * What is known: the picture, the story so far, and the points that the user has set since. `hidden` are the moves that
  * a request only brings along, `before` the turns that were there when it began: the service counts anew each time.
  */
-const now = { picture: null, size: null, query: "", turns: [], answer: null, at: 0, points: [], running: null, key: "", hidden: 0, before: 0 };
+const now = { picture: null, size: null, query: "", turns: [], answer: null, at: 0, points: [], running: null, opening: null, key: "", hidden: 0, before: 0 };
 const prompts = new WeakMap();  // what each object was asked for by
 
 // ---- the picture
 
-async function show(blob, title = "Your picture") {
+/** Show a picture, or one that is still fetched; whether it is shown in the end. Of several that are opened at once the
+ * one that was chosen last is. */
+function show(chosen, title = "Your picture") {
   halt();
-  try { now.size = await stage.open(blob); } catch { forget(); return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false })); }
+  const opening = now.opening = opened(chosen, title, () => now.opening === opening).finally(() => { if (now.opening === opening) now.opening = null; });
+  return opening;
+}
+
+async function opened(chosen, title, wanted) {
+  let blob, loaded;
+  try { blob = await chosen; loaded = await stage.load(blob); } catch {
+    if (!wanted()) return;
+    forget();
+    return complain(new Problem({ code: "bad_image", detail: "The browser cannot open this picture. Try a JPEG, PNG or WebP file.", retryable: false }));
+  }
+  if (!wanted()) return URL.revokeObjectURL(loaded.address);
+  now.size = stage.open(loaded);
   now.picture = blob;
   $("picture").alt = title;
   forget();
   $("pens").hidden = false;
   say("");
+  return true;
 }
 
 /** Back to an empty story, or to the first turns of this one. */
@@ -51,7 +66,13 @@ async function mine(file) {
 
 // ---- a request
 
-function begin(moves = [], kept = []) {
+async function begin(moves = [], kept = []) {
+  while (now.opening) {  // what is asked is meant of the picture that was just chosen
+    if (moves.length) return;
+    say("Opening the picture …");
+    const done = await now.opening;
+    if (!done && !now.opening) return;
+  }
   if (!now.picture) return say("Choose a picture first.");
   now.query = $("query").value.trim();
   if (!now.query) return $("query").focus();
@@ -290,10 +311,10 @@ async function examples() {
   const listed = await (await fetch("/v1/examples")).json();
   for (const { title, url, sentences } of listed) {
     const tile = make("button", { type: "button", className: "tile", title, ariaPressed: "false" }, make("img", { src: url, alt: title, loading: "lazy", width: 96, height: 72 }));
-    tile.onclick = async () => { choosePicture(tile, sentences); $("query").value = sentences[0] ?? ""; await show(await (await fetch(url)).blob(), title); };
+    tile.onclick = async () => { choosePicture(tile, sentences); $("query").value = sentences[0] ?? ""; await show(fetch(url).then(told => told.blob()), title); };
     $("pictures").append(tile);
   }
-  if (!now.picture) $("pictures").querySelector("button")?.click();
+  if (!now.picture && !now.opening) $("pictures").querySelector("button")?.click();
 }
 
 async function engines() {

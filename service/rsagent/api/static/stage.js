@@ -9,11 +9,17 @@ const SVG = "http://www.w3.org/2000/svg";
 
 let size = null;
 
-/** Show a picture; resolves to its {width, height}, upright. Throws if the browser cannot open it. */
-export async function open(blob) {
-  const image = $("picture"), address = URL.createObjectURL(blob), probe = new Image();
+/** A picture that can be shown at once. Throws if the browser cannot open it. */
+export async function load(blob) {
+  const address = URL.createObjectURL(blob), probe = new Image();
   probe.src = address;
   await probe.decode();
+  return { address, probe };
+}
+
+/** Put a picture that is loaded in place of the one before, its masks and marks with it. Its {width, height}, upright. */
+export function open({ address, probe }) {
+  const image = $("picture");
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
   image.src = address;
   image.hidden = false;
