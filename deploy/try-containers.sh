@@ -134,7 +134,7 @@ except urllib.error.HTTPError as error:
 sys.exit("the policy engine answers without a key")'
 }
 
-drains() {  # requests under way when SIGTERM comes are answered to their end, and the service ends by itself: 143 is 128 + TERM
+drains() {  # requests under way when SIGTERM comes are answered to their end, and the service ends by itself
   local number pids=()
   for number in 1 2 3 4; do
     stream "$work/drain$number" &

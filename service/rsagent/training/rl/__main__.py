@@ -55,7 +55,7 @@ console = Console()
 SHOWN = ("step", "reward", "giou", "refused_present", "refused_absent", "turns", "alike", "entropy", "clipped", "gap",
          "norm", "play_seconds", "learn_seconds", "led")  # fmt: skip
 VOICES: tuple[Voice, ...] = ("train", "broad")
-"""What is practised is asked in turn with what is known, which is unlearned otherwise."""
+"""What is practised is asked in turn with what is known: where that was one scene in three, it was unlearned."""
 Folder = Annotated[Path, typer.Argument(help="Checkpoint, figures, curves and the export of this run; resumes.")]
 
 

@@ -22,7 +22,8 @@ SIZES = ((448, 448), (384, 512), (512, 384))
 """Height and width of the pictures, in turn: those of the evaluation, twice what the nano policy sees at once."""
 ASKED: tuple[Kind, ...] = (*KINDS, "absent", "several", "several")
 """The kinds to learn from. Absent targets come twice: where one request in six is absent the policy learns to refuse
-nothing."""
+nothing. Several things come three times: in most broad phrasings what stands between two nouns is a relation, and
+where they came once "the goose together with the sword" was taken for one thing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
