@@ -67,8 +67,7 @@ def metrics(registry: CollectorRegistry) -> Iterator[Sequence[str]]:
     owners = {name: owner for owner, names in registry._collector_to_names.items() for name in names}
     for family in registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
-        told_by = next((one for one in (family, owners.get(family.name)) if getattr(one, "_labelnames", ())), None)
-        labels = getattr(told_by, "_labelnames", ())
+        labels = getattr(family, "_labelnames", ()) or getattr(owners.get(family.name), "_labelnames", ())
         yield f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation
 
 

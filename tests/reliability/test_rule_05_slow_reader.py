@@ -8,6 +8,7 @@ import json
 import socket
 from typing import Any
 
+import httpx
 import pytest
 from tests.api.stage import FINISH, PNG, SEGMENT, Cast, Stage, call, on_air, on_stage
 
@@ -23,17 +24,21 @@ def talkative(history: History) -> str:
 
 
 async def post(stage: Stage, peer: socket.socket, accept: str, **fields: str) -> None:
-    """A request on a socket with small buffers, so that little of the answer hides in the kernel."""
+    """A request for one answer, sent on a socket of ours."""
+    form: Any = {"data": {"query": "x", **fields}, "files": {"image": ("p", PNG)}}
+    await send(stage, peer, stage.client.build_request("POST", "/v1/segment", headers={"Accept": accept}, **form))
+
+
+async def send(stage: Stage, peer: socket.socket, request: httpx.Request) -> None:
+    """Send a request on a socket with small buffers, so that little of the answer hides in the kernel."""
     stage.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     peer.setblocking(False)
-    form: Any = {"data": {"query": "x", **fields}, "files": {"image": ("p", PNG)}}
-    request = stage.client.build_request("POST", "/v1/segment", headers={"Accept": accept}, **form)
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     host, port = address(stage)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(peer, (host, port))
-    await loop.sock_sendall(peer, f"POST /v1/segment HTTP/1.1\r\n{head}\r\n".encode() + await request.aread())
+    await loop.sock_sendall(peer, f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + await request.aread())
 
 
 def address(stage: Stage) -> tuple[str, int]:
@@ -163,15 +168,8 @@ async def test_a_deaf_reader_of_a_batch_is_cut_off() -> None:
     line = json.dumps({"image": base64.b64encode(PNG).decode(), "query": "x", "options": {"max_turns": 20}})
     async with on_air(Cast(policy=policy, settings=settings)) as stage:
         with socket.socket() as peer:
-            stage.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            peer.setblocking(False)
-            body = f"{line}\n".encode() * 8
-            head = "POST /v1/segment/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
-            head += f"Content-Length: {len(body)}\r\n\r\n"
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(peer, address(stage))
-            await loop.sock_sendall(peer, head.encode() + body)
+            body: Any = {"headers": {"Content-Type": "application/x-ndjson"}, "content": f"{line}\n" * 8}
+            await send(stage, peer, stage.client.build_request("POST", "/v1/segment/batch", **body))
             async with asyncio.timeout(30):
                 while not stage.metric("request_seconds_count"):
                     await asyncio.sleep(0.02)

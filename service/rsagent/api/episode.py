@@ -36,7 +36,6 @@ class Episode:
         self._budget = Budget(turns=(options.max_turns or limits.turns) + len(self._start))
         height, width = call.image.shape[:2]
         given.check(self._start, width, height, self._budget.points)
-        self._deadline_ms = options.deadline_ms or round(limits.deadline * 1000)
         self._setting = telling.Setting(visit.request_id, visit.arrived, visit.queue_ms, options)
         self._narrator = telling.Narrator(self._setting)
         self._seen: dict[int, ImagePart] = {}
@@ -73,7 +72,7 @@ class Episode:
                 image=answers.ImageSize(width=width, height=height),
                 query=self._call.query,
                 max_turns=self._budget.turns,
-                deadline_ms=self._deadline_ms,
+                deadline_ms=round((self._visit.until.at - self._visit.arrived) * 1000),
             ),
         )
 

@@ -66,7 +66,7 @@ def load(choice: Choice) -> list[Sample]:
     _check(choice)
     if choice.dataset == "collages":  # whose kinds are made, not picked
         return subset(_collages(choice), limit=choice.limit)
-    return subset(LOADERS[_among("the data set", choice.dataset, tuple(LOADERS))](choice), choice.kinds, choice.limit)
+    return subset(LOADERS[choice.dataset](choice), choice.kinds, choice.limit)
 
 
 def _collages(choice: Choice) -> list[Sample]:
@@ -110,7 +110,7 @@ LOADERS: dict[str, Callable[[Choice], list[Sample]]] = {
 
 EVERY = frozenset({"dataset", "kinds", "limit"})
 TAKES: dict[str, frozenset[str]] = {
-    "collages": frozenset({"split", "made"}),
+    "collages": frozenset({"split", *(one.name for one in fields(Made))}),
     "reasonseg": frozenset({"path", "split", "ignore", "texts"}),
     **dict.fromkeys(("refcoco", "refcoco+", "refcocog"), frozenset({"path", "split", "by", "images"})),
     "grefcoco": frozenset({"path", "split", "images"}),
@@ -120,17 +120,17 @@ TAKES: dict[str, frozenset[str]] = {
 
 
 def _check(choice: Choice) -> None:
-    """Raise BadQuery where something was chosen that the data set knows nothing of: who gave it means something."""
+    """Raise BadQuery for a data set that is none, and where something was chosen that it knows nothing of: who gave it
+    means something."""
     takes = EVERY | TAKES[_among("the data set", choice.dataset, tuple(TAKES))]
-    usual = Choice(choice.dataset)
-    given = [one.name for one in fields(Choice) if getattr(choice, one.name) != getattr(usual, one.name)]
-    strange = [name for name in given if name not in takes]
-    if "made" in strange:
-        strange.remove("made")
-        strange += [one.name for one in fields(Made) if getattr(choice.made, one.name) != getattr(usual.made, one.name)]
-    if strange:
+    given = [*_given(choice, Choice(choice.dataset, made=choice.made)), *_given(choice.made, Made())]
+    if strange := [name for name in given if name not in takes]:
         named = ", ".join("the folder" if name == "path" else f"--{name}" for name in strange)
         raise BadQuery(f"{named}: says nothing about {choice.dataset}; leave it out")
+
+
+def _given(chosen: Choice | Made, usual: Choice | Made) -> list[str]:
+    return [one.name for one in fields(chosen) if getattr(chosen, one.name) != getattr(usual, one.name)]
 
 
 def _among(name: str, value: str, known: tuple[T, ...]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from contextlib import AsyncExitStack, aclosing
@@ -9,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 from rich.console import Console
 
 from rsagent import imaging, settings
-from rsagent.api.requests import Include, Options
+from rsagent.api.requests import Include, Options, parse_options
 from rsagent.cli.inprocess import serving
 from rsagent.cli.show import Drawing
 from rsagent.client import Answer, AsyncClient
@@ -99,8 +99,4 @@ def options_of(turns: int | None, deadline: float | None, pictures: bool, seed: 
         raise BadQuery("--deadline: a number of seconds")
     deadline_ms = None if deadline is None else round(deadline * 1000)
     given = {"max_turns": turns, "deadline_ms": deadline_ms, "include": include, "seed": seed}
-    try:
-        return Options.model_validate(given)
-    except ValidationError as error:
-        told = error.errors()[0]
-        raise BadQuery(f"{told['loc'][0]}: {told['msg']}") from error
+    return parse_options(json.dumps(given))

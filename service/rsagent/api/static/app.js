@@ -311,7 +311,7 @@ async function examples() {
   const listed = await (await fetch("/v1/examples")).json();
   for (const { title, url, sentences } of listed) {
     const tile = make("button", { type: "button", className: "tile", title, ariaPressed: "false" }, make("img", { src: url, alt: title, loading: "lazy", width: 96, height: 72 }));
-    tile.onclick = async () => { choosePicture(tile, sentences); $("query").value = sentences[0] ?? ""; await show(fetch(url).then(told => told.blob()), title); };
+    tile.onclick = () => { choosePicture(tile, sentences); $("query").value = sentences[0] ?? ""; show(fetch(url).then(told => told.blob()), title); };
     $("pictures").append(tile);
   }
   if (!now.picture && !now.opening) $("pictures").querySelector("button")?.click();

@@ -43,6 +43,8 @@ PLANS: dict[Plan, float] = {"straight": 0.56, "mistaken": 0.17, "misplaced": 0.0
 AT_ONCE = 16
 ENOUGH = 1.3
 """How many that pass are played for each that is wanted, so that there is something to choose from."""
+BARREN = 64
+"""Shards in a row of which nothing passes before it is said that nothing will."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +144,6 @@ def enough(count: int) -> int:
 def workers_of(count: int) -> Executor:
     """Processes that play shards, each on its own core."""
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _quietly, (1,))
-
-
-BARREN = 64
-"""Shards in a row of which nothing passes before it is said that nothing will."""
 
 
 def perform(workshop: Workshop, count: int, workers: Executor, ahead: int, told: Callable[[int], None]) -> int:
